@@ -1,0 +1,74 @@
+"""A stored result in, a booktabs table out: the layout of the YuBao paper's 8 x 8 table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isogloss._files import write_text
+from isogloss.bench.summary import encoder_label, group_cells, is_grouped, set_label, set_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from isogloss.bench.store import RunResult
+
+__all__ = ["latex_matrix", "write_latex"]
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def latex_matrix(result: RunResult, measure: str = "R@1") -> str:
+    r"""A `table` with one row for each query group (or set) and one column for each target.
+
+    Percentages with one decimal, '-' on the diagonal and where there is no pair; needs
+    `\usepackage{booktabs}`.
+    """
+    names, cells = group_cells(result, measure)
+    labels = set_labels(result)
+    if is_grouped(result) and measure == "R@1":
+        labels = {name: set_label(name, "group") for name in names}
+    shown = [_escaped(labels.get(name, name)) for name in names]
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_caption(result, measure)}}}",
+        r"\begin{tabular}{l" + "r" * len(names) + "}",
+        r"\toprule",
+        " & ".join(["query $\\rightarrow$ answer", *shown]) + r" \\",
+        r"\midrule",
+    ]
+    for i, row in enumerate(cells):
+        values = [
+            "-" if cell is None or i == j else f"{100 * cell['value']:.1f}"
+            for j, cell in enumerate(row)
+        ]
+        lines.append(" & ".join([shown[i], *values]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def write_latex(results: list[RunResult], path: Path, measure: str = "R@1") -> None:
+    """One table for each result, in order, in one file."""
+    write_text(path, "\n".join(latex_matrix(result, measure) for result in results))
+
+
+def _caption(result: RunResult, measure: str) -> str:
+    corpus = _escaped(str(result.corpus["name"]))
+    return (
+        f"Speech-to-speech retrieval, {_escaped(measure)} in \\%: "
+        f"{_escaped(encoder_label(result.encoder))} on {corpus}."
+    )
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPES.get(character, character) for character in text)

@@ -1,0 +1,154 @@
+"""Results in, one self-contained HTML file out: no network, opens from a disk, light and dark."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isogloss._files import write_text
+from isogloss.bench.colours import heat_css, map_palette
+from isogloss.bench.report_curves import layers_section, training_section, transcription_section
+from isogloss.bench.report_examples import examples_section
+from isogloss.bench.report_tables import (
+    buckets_section,
+    headline,
+    matrix_section,
+    measures_section,
+    pairs_section,
+    recipe_section,
+)
+from isogloss.bench.summary import BASELINES, chance_of, encoder_label, role_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from isogloss.bench.store import RunResult
+    from isogloss.types import Corpus
+
+__all__ = ["write_report"]
+
+_PAGE = Path(__file__).with_name("page")
+# The browser itself then refuses anything that is not in this file.
+_POLICY = (
+    "default-src 'none'; img-src data:; media-src data:; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
+_BY = {"variety": "variety", "site": "place", "group": "group"}
+
+
+def write_report(
+    results: Sequence[RunResult],
+    corpus: Corpus | None,
+    out: Path,
+    *,
+    title: str | None = None,
+    train_logs: Mapping[str, Path] | None = None,
+    note: str | None = None,
+) -> Path:
+    """Write the page about `results` to the file `out` and return its path.
+
+    Args:
+        results: of one corpus; trained encoders are shown first, then the others as given.
+        corpus: gives the examples their sound and texts; None, or a corpus whose recordings are
+            gone, leaves the players out and says so.
+        out: the HTML file, replaced whole.
+        title: of the page.
+        train_logs: name of an encoder to the `train.jsonl` of its training.
+        note: a sentence for the reader under the introduction, such as what synthetic speech
+            does not show.
+
+    Raises:
+        ValueError: there is no result, or they come from different corpora.
+    """
+    if not results:
+        raise ValueError("there is no result to report")
+    if len({result.corpus["sha"] for result in results}) > 1:
+        raise ValueError("the results come from different corpora; report on one at a time")
+    # A stable sort: the order asked for, trained encoders first.
+    ordered = sorted(results, key=lambda r: role_of(r.encoder) != "trained")
+    heading = title or f"Cross-dialect speech retrieval: {ordered[0].corpus['name']}"
+    sections = [
+        f"<h1>{escape(heading)}</h1>",
+        _guide(ordered),
+        f"<p>{escape(note)}</p>" if note else "",
+        headline(ordered),
+        matrix_section(ordered),
+        pairs_section(ordered),
+        measures_section(ordered),
+        buckets_section(ordered),
+        layers_section(ordered),
+        transcription_section(ordered),
+        training_section(train_logs or {}),
+        examples_section(ordered[0], corpus),
+        recipe_section(ordered),
+    ]
+    write_text(out, _page(heading, "\n".join(part for part in sections if part)))
+    return out
+
+
+def _guide(results: Sequence[RunResult]) -> str:
+    """One paragraph: what was asked, what came out, what to hold it against."""
+    first = results[0]
+    by = _BY[str(first.config.get("by", "variety"))]
+    mean = first.measure("R@1")
+    sizes = sorted({pair["n"] for pair in first.retrieval["pairs"]})
+    pool = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    sets, pairs = len(first.retrieval["sets"]), len(first.retrieval["pairs"])
+    parts = [
+        f"A sentence is spoken in one {by}; which of {pool} recordings in another {by} says the "
+        f"same? R@1 is the share of queries whose nearest recording is the right one, here "
+        f"averaged over the {pairs} ordered pairs of {sets}."
+    ]
+    if mean is not None:
+        found = f"{encoder_label(first.encoder)} finds it for {_percent(mean)} of the queries"
+        rest = [
+            f"{encoder_label(r.encoder)} for {_percent(m)}"
+            for r in results[1:]
+            if (m := r.measure("R@1")) is not None
+        ]
+        chance = chance_of(first)
+        rest += [] if chance is None else [f"guessing for {100 * chance:.1f} %"]
+        parts.append(found[0].upper() + found[1:] + (f"; {', '.join(rest)}." if rest else "."))
+    if any(first.measure(name) is not None for name in BASELINES):
+        parts.append(
+            "Related varieties share words that sound alike, so every result stands beside what "
+            "sound or spelling alone would find."
+        )
+    level = f"{100 * float(first.config.get('level', 0.95)):g}"
+    parts.append(f"Ranges are {level} % bootstrap intervals.")
+    return f"<p>{escape(' '.join(parts))}</p>"
+
+
+def _percent(mean: Mapping[str, float]) -> str:
+    return f"{100 * mean['value']:.1f} %"
+
+
+def _page(title: str, body: str) -> str:
+    style = (_PAGE / "style.css").read_text(encoding="utf-8")
+    script = (_PAGE / "script.js").read_text(encoding="utf-8")
+    palette = json.dumps(map_palette().tolist(), separators=(",", ":"))
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<title>{escape(title)}</title>
+<style>
+{style}
+{heat_css()}
+</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+<script type="application/json" id="palette">{palette}</script>
+<script>
+{script}
+</script>
+</body>
+</html>
+"""

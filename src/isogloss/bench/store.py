@@ -1,0 +1,179 @@
+"""Results of runs on disk: one JSON file for each encoder and suite, whole or absent.
+
+OUT/run.json                           what was run on which corpus, and the order of results
+OUT/results/<suite>/<encoder>.json     one `RunResult`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from isogloss._files import write_json
+from isogloss.errors import IsoglossError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["FORMAT", "RunRecord", "RunResult", "load_results", "load_run", "save_result"]
+
+FORMAT = 1
+_RUN_KEY = "isogloss_run"
+_RESULT_KEY = "isogloss_result"
+_SLUG = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What one encoder did in one suite: plain values, as they stand in its file.
+
+    Attributes:
+        encoder: the name that was asked for, such as 'own:exp/a'.
+        made_by: everything that changes the encoder's values.
+        suite: which experiment; 'speech_retrieval'.
+        key: checksum of all that changes the numbers; equal keys need no second run.
+        config: the run's configuration.
+        corpus: its name, sha, number of items, licence, source.
+        retrieval: `RetrievalResult.to_dict()`.
+        layers: for each layer its number, label, and measurements by name.
+        transcription: measurements of `Transcription`, the first over all items.
+        examples: chosen queries with what they found and similarity maps (see `examples.py`).
+        seconds: wall time by stage.
+        versions: of isogloss and what it computed with.
+    """
+
+    encoder: str
+    made_by: str
+    suite: str
+    key: str
+    config: Mapping[str, Any]
+    corpus: Mapping[str, Any]
+    retrieval: Mapping[str, Any]
+    layers: tuple[Mapping[str, Any], ...] = ()
+    transcription: tuple[Mapping[str, Any], ...] = ()
+    examples: tuple[Mapping[str, Any], ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def measure(self, name: str) -> Mapping[str, Any] | None:
+        """The mean over all ordered pairs: 'value', 'low', 'high', 'n', ...; None when absent."""
+        found: Mapping[str, Any] | None = self.retrieval["measures"].get(name)
+        return found
+
+    def pair(self, query: str, target: str) -> Mapping[str, Any] | None:
+        """The stored pair from set `query` into set `target`; None when there is none."""
+        for pair in self.retrieval["pairs"]:
+            if (pair["query"], pair["target"]) == (query, target):
+                found: Mapping[str, Any] = pair
+                return found
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """`run.json`: the configuration, the corpus (with the manifest's path), and result files."""
+
+    config: Mapping[str, Any]
+    corpus: Mapping[str, Any]
+    results: tuple[str, ...] = ()
+
+
+def save_result(result: RunResult, out: Path) -> Path:
+    """Write one result under `out` and return its path; the file is whole or absent."""
+    path = out / result_file(result.encoder, result.suite)
+    write_json(path, {_RESULT_KEY: FORMAT, **dataclasses.asdict(result)})
+    return path
+
+
+def result_file(encoder: str, suite: str) -> str:
+    """Where the result of `encoder` in `suite` lies below the output folder.
+
+    The name is readable; a few digits of its checksum keep 'own:a/b' and 'own:a-b' apart.
+    """
+    slug = _SLUG.sub("-", encoder).strip("-.") or "encoder"
+    digest = hashlib.sha256(encoder.encode()).hexdigest()[:6]
+    return f"results/{suite}/{slug[-60:]}.{digest}.json"
+
+
+def load_result(path: Path) -> RunResult:
+    """The result in the file at `path`.
+
+    Raises:
+        IsoglossError: the file is damaged, no result, or of a newer format.
+        OSError: it cannot be read.
+    """
+    values = _read(path, _RESULT_KEY)
+    names = {f.name for f in dataclasses.fields(RunResult)}
+    needed = {"encoder", "made_by", "suite", "key", "config", "corpus", "retrieval"}
+    missing = sorted(needed - values.keys())
+    if missing:
+        raise IsoglossError(f"{path}: not a whole result, {missing[0]} is missing; run it again")
+    chosen = {name: value for name, value in values.items() if name in names}
+    for name in ("layers", "transcription", "examples"):
+        chosen[name] = tuple(chosen.get(name, ()))
+    return RunResult(**chosen)
+
+
+def save_run(record: RunRecord, out: Path) -> None:
+    """Write `out/run.json`."""
+    write_json(out / "run.json", {_RUN_KEY: FORMAT, **dataclasses.asdict(record)})
+
+
+def load_run(out: Path) -> RunRecord:
+    """The record of the run in `out`.
+
+    Raises:
+        IsoglossError: there is none, it is damaged, or it is of a newer format.
+    """
+    path = out / "run.json"
+    if not path.is_file():
+        raise IsoglossError(
+            f"{out} holds no run; make one with: isogloss bench run ... --out {out}"
+        )
+    values = _read(path, _RUN_KEY)
+    try:
+        return RunRecord(values["config"], values["corpus"], tuple(values["results"]))
+    except KeyError as error:
+        raise IsoglossError(f"{path}: {error} is missing; run the benchmark again") from error
+
+
+def load_results(out: Path) -> list[RunResult]:
+    """Every finished result of the run in `out`, in the run's order.
+
+    Raises:
+        IsoglossError: there is no run or no finished result, or a file is damaged or of a newer
+            format.
+    """
+    record = load_run(out)
+    found = [load_result(out / name) for name in record.results if (out / name).is_file()]
+    if not found:
+        raise IsoglossError(f"{out} holds no finished result; repeat the run to go on with it")
+    return found
+
+
+def _read(path: Path, key: str) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise IsoglossError(f"{path}: damaged ({error}); remove it and run again") from error
+    version = values.get(key) if isinstance(values, dict) else None
+    if not isinstance(version, int):
+        raise IsoglossError(f"{path}: no '{key}' in it, so it is no such file of isogloss")
+    if version > FORMAT:
+        raise IsoglossError(
+            f"{path}: written by a newer isogloss (format {version}, this one reads up to "
+            f"{FORMAT}); upgrade isogloss"
+        )
+    found: dict[str, Any] = values
+    return found
+
+
+def key_of(parts: Sequence[Any]) -> str:
+    """Hex checksum of JSON values."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

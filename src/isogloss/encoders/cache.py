@@ -1,0 +1,250 @@
+"""An encoder and items in, their `Sequences` out; every item is encoded once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isogloss.errors import AudioError, IsoglossError
+from isogloss.types import FloatArray, Sequences
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from isogloss.types import Encoder, Item
+
+__all__ = ["encode_cached"]
+
+_FORMAT = "isogloss-steps-1"
+# Items encoded between two writes: what a crash can lose.
+_ITEMS_AT_ONCE = 64
+
+_Entry = tuple[FloatArray, float | None]
+
+
+def encode_cached(
+    encoder: Encoder,
+    items: Sequence[Item],
+    cache_dir: Path | None,
+    *,
+    progress: bool = True,
+    skipped: list[tuple[str, str]] | None = None,
+) -> Sequences:
+    """Step vectors of `items` in their order, read from `cache_dir` where they are known.
+
+    One file for each item, named by a checksum of the encoder's `made_by` and of what the encoder
+    hears or reads: the recording's path, size and time of change, start and end, or the text; and
+    the variety. Files appear whole or not at all and carry a checksum, so several processes may
+    write the same cache and any of them may be killed; a damaged file is encoded again. Nothing is
+    ever deleted: remove the folder to free its space.
+
+    Args:
+        encoder: any `Encoder`.
+        items: what to encode, at least one; the same recording twice is encoded once.
+        cache_dir: made if absent; None keeps nothing.
+        progress: show a bar on stderr while encoding.
+        skipped: when a list is given, items whose recording cannot be used are left out of the
+            result and (id, reason) is appended here; without it the first one is raised.
+
+    Returns:
+        Float32 steps, with the encoder's `made_by`.
+
+    Raises:
+        AudioError: a recording cannot be used and `skipped` is None.
+        IsoglossError: all items were skipped.
+        ValueError: there is no item, or the encoder breaks its contract (other ids than asked
+            for, steps of different dimensions).
+    """
+    if not items:
+        raise ValueError("there is no item to encode")
+    keys: list[str | None] = []
+    for item in items:
+        try:
+            keys.append(_key(encoder.made_by, item))
+        except AudioError as error:
+            _skip(item, error, skipped)
+            keys.append(None)
+    entries: dict[str, _Entry] = {}
+    missing: dict[str, Item] = {}
+    for key, item in zip(keys, items, strict=True):
+        if key is None or key in entries or key in missing:
+            continue
+        entry = None if cache_dir is None else _read(_path(cache_dir, key))
+        if entry is None:
+            missing[key] = item
+        else:
+            entries[key] = entry
+    if missing:
+        _encode_missing(encoder, missing, entries, cache_dir, progress, skipped)
+    kept = [(item, key) for item, key in zip(items, keys, strict=True) if key in entries]
+    if not kept:
+        first = f"; first: {skipped[0][1]}" if skipped else ""
+        raise IsoglossError(f"none of {len(items)} items could be encoded{first}")
+    _check_dimensions(kept, entries)
+    return Sequences.from_list(
+        [item.id for item, _ in kept],
+        [entries[str(key)][0] for _, key in kept],
+        step_seconds=entries[str(kept[0][1])][1],
+        made_by=encoder.made_by,
+    )
+
+
+def _encode_missing(
+    encoder: Encoder,
+    missing: dict[str, Item],
+    entries: dict[str, _Entry],
+    cache_dir: Path | None,
+    progress: bool,
+    skipped: list[tuple[str, str]] | None,
+) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
+    # Neighbours in size make batches with little padding.
+    todo = sorted(missing.items(), key=lambda pair: _size(pair[1]))
+    bar = Progress(
+        TextColumn("encoding"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeLeft(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not progress,
+    )
+    with bar:
+        line = bar.add_task("", total=len(todo))
+        for first in range(0, len(todo), _ITEMS_AT_ONCE):
+            chunk = todo[first : first + _ITEMS_AT_ONCE]
+            for key, entry in _encoded(encoder, chunk, skipped):
+                entries[key] = entry
+                if cache_dir is not None:
+                    _write(_path(cache_dir, key), encoder.made_by, entry)
+            bar.advance(line, len(chunk))
+
+
+def _encoded(
+    encoder: Encoder,
+    chunk: list[tuple[str, Item]],
+    skipped: list[tuple[str, str]] | None,
+) -> list[tuple[str, _Entry]]:
+    try:
+        sequences = encoder.encode([item for _, item in chunk])
+    except AudioError as error:
+        if skipped is None:
+            raise
+        if len(chunk) == 1:
+            _skip(chunk[0][1], error, skipped)
+            return []
+        # One broken recording must not cost the others: find it by encoding them one by one.
+        return [found for pair in chunk for found in _encoded(encoder, [pair], skipped)]
+    expected = tuple(item.id for _, item in chunk)
+    if sequences.ids != expected:
+        raise ValueError(
+            f"the encoder {encoder.made_by} returned ids {sequences.ids[:3]}... for items "
+            f"{expected[:3]}...; run check_encoder on it"
+        )
+    return [
+        (key, (sequences[i].copy(), sequences.step_seconds)) for i, (key, _) in enumerate(chunk)
+    ]
+
+
+def _skip(item: Item, error: AudioError, skipped: list[tuple[str, str]] | None) -> None:
+    if skipped is None:
+        raise error
+    skipped.append((item.id, str(error)))
+
+
+def _check_dimensions(kept: Sequence[tuple[Item, str | None]], entries: dict[str, _Entry]) -> None:
+    wanted, seconds = entries[str(kept[0][1])]
+    for item, key in kept:
+        steps, step_seconds = entries[str(key)]
+        if steps.shape[1] != wanted.shape[1] or step_seconds != seconds:
+            raise ValueError(
+                f"item '{item.id}' has {steps.shape[1]} dimensions every {step_seconds} s, "
+                f"others {wanted.shape[1]} every {seconds} s, under the same made_by; "
+                "the encoder's made_by must name everything that changes its output"
+            )
+
+
+def _size(item: Item) -> float:
+    """What orders items by length without opening them: seconds, or bytes of the file."""
+    if item.start_seconds is not None and item.end_seconds is not None:
+        return item.end_seconds - item.start_seconds
+    return Path(item.audio).stat().st_size if item.audio else len(item.text or "")
+
+
+def _key(made_by: str, item: Item) -> str:
+    if item.audio is not None:
+        path = Path(item.audio)
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise AudioError(path, f"item '{item.id}': {error.strerror}") from error
+        identity: list[object] = [
+            "audio",
+            str(path.resolve()),
+            status.st_size,
+            status.st_mtime_ns,
+            item.start_seconds,
+            item.end_seconds,
+        ]
+    else:
+        identity = ["text", item.text]
+    described = json.dumps([_FORMAT, made_by, item.variety, *identity], ensure_ascii=False)
+    return hashlib.sha256(described.encode()).hexdigest()
+
+
+def _path(cache_dir: Path, key: str) -> Path:
+    return cache_dir / key[:2] / f"{key}.steps"
+
+
+def _write(path: Path, made_by: str, entry: _Entry) -> None:
+    """One line of JSON, then the values.
+
+    The rename makes the file whole or absent for every reader; a power failure may still leave a
+    torn one, which its checksum shows, so there is no need to wait for the disk at each item.
+    """
+    steps, step_seconds = entry
+    payload = np.ascontiguousarray(steps, dtype="<f4").tobytes()
+    header = {
+        "format": _FORMAT,
+        "shape": list(steps.shape),
+        "step_seconds": step_seconds,
+        "sha256": hashlib.sha256(payload).hexdigest(),
+        "made_by": made_by,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(json.dumps(header).encode() + b"\n" + payload)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> _Entry | None:
+    """The entry at `path`; None when it is absent or damaged."""
+    try:
+        head, _, payload = path.read_bytes().partition(b"\n")
+        header = json.loads(head)
+        if header["format"] != _FORMAT:
+            return None
+        if hashlib.sha256(payload).hexdigest() != header["sha256"]:
+            return None
+        steps = np.frombuffer(payload, dtype="<f4").reshape(header["shape"])
+        return steps.astype(np.float32), header["step_seconds"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,188 @@
+"""The activation functions of the Zipformer, SwooshL and SwooshR, fast on a CPU.
+
+Swoosh(x) = log(1 + exp(x - offset)) - 0.08 x - constant: no zero slope anywhere, so no unit dies.
+Source: Yao et al. 2024, "Zipformer", sec. 3.4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SwooshL", "SwooshR", "pointwise_network", "swoosh_l", "swoosh_r"]
+
+# Swoosh(x) = log(1 + exp(x - offset)) - 0.08 x - constant.
+_SLOPE = 0.08
+_OFFSET_L, _CONSTANT_L = 4.0, 0.035
+_OFFSET_R, _CONSTANT_R = 1.0, 0.313261687
+# Rows of the ConvNeXt block's hidden layer computed at once: 1.5 MB of them at 384 channels.
+_ROWS = 1024
+
+
+# Elements that are worked on at once: in and out of them stay in a core's cache.
+_BLOCK = 65536
+
+
+def _swoosh_into(out: Tensor, x: Tensor, shifted: Tensor, offset: float, constant: float) -> None:
+    """Swoosh of `x` into `out`; leaves x - offset in `shifted`."""
+    torch.sub(x, offset, out=shifted)
+    # One pass over memory, where logaddexp with a tensor of zeros needs two.
+    torch.ops.aten.softplus.out(shifted, out=out)
+    out.sub_(x, alpha=_SLOPE).sub_(constant)
+
+
+def _swoosh_l_into(out: Tensor, x: Tensor, shifted: Tensor) -> None:
+    """SwooshL of `x` into `out`, no autograd; `_swoosh_l_slope_` makes the slope of `shifted`."""
+    _swoosh_into(out, x, shifted, _OFFSET_L, _CONSTANT_L)
+
+
+def _swoosh_l_slope_(shifted: Tensor) -> Tensor:
+    """Slope of SwooshL, in place of what `_swoosh_l_into` left in `shifted`."""
+    return shifted.sigmoid_().sub_(_SLOPE)
+
+
+class _Swoosh(torch.autograd.Function):
+    """Keeps the input only; the derivative is sigmoid(x - offset) - 0.08."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, offset: float, constant: float) -> Tensor:
+        ctx.offset = offset
+        if x.is_cuda or x.numel() <= _BLOCK or not x.is_contiguous():
+            ctx.save_for_backward(x)
+            return F.softplus(x - offset).sub_(x, alpha=_SLOPE).sub_(constant)
+        ctx.save_for_backward(x)
+        out = torch.empty_like(x)
+        shifted = x.new_empty(_BLOCK)
+        for into, block in zip(*(torch.split(t.view(-1), _BLOCK) for t in (out, x)), strict=True):
+            _swoosh_into(into, block, shifted[: len(block)], offset, constant)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        if x.is_cuda or x.numel() <= _BLOCK or not (x.is_contiguous() and gradient.is_contiguous()):
+            slope = torch.sub(x, ctx.offset).sigmoid_().sub_(_SLOPE)
+            return slope.mul_(gradient), None, None
+        out = torch.empty_like(x)
+        parts = (torch.split(t.view(-1), _BLOCK) for t in (out, x, gradient))
+        for into, block, pull in zip(*parts, strict=True):
+            torch.sub(block, ctx.offset, out=into)
+            into.sigmoid_().sub_(_SLOPE).mul_(pull)
+        return out, None, None
+
+
+def swoosh_l(x: Tensor) -> Tensor:
+    """SwooshL of every element: log(1 + exp(x - 4)) - 0.08 x - 0.035, same shape and dtype."""
+    return _Swoosh.apply(x, _OFFSET_L, _CONSTANT_L)
+
+
+def swoosh_r(x: Tensor) -> Tensor:
+    """SwooshR of every element: log(1 + exp(x - 1)) - 0.08 x - 0.313261687; 0 at 0."""
+    return _Swoosh.apply(x, _OFFSET_R, _CONSTANT_R)
+
+
+class SwooshL(nn.Module):
+    """`swoosh_l` as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """SwooshL of every element."""
+        return swoosh_l(x)
+
+
+class SwooshR(nn.Module):
+    """`swoosh_r` as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """SwooshR of every element."""
+        return swoosh_r(x)
+
+
+def pointwise_network(
+    x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor
+) -> Tensor:
+    """Linear, SwooshL, linear: (M, C) to (M, D) through a hidden layer that never leaves the cache.
+
+    The same as `F.linear(swoosh_l(F.linear(x, weight1, bias1)), weight2, bias2)` in value and
+    gradient, in three quarters of the time on a CPU and without (M, H) of memory. Follows autocast.
+
+    Args:
+        x: (M, C).
+        weight1: (H, C).
+        bias1: (H,), required.
+        weight2: (D, H).
+        bias2: (D,), required.
+    """
+    parts = [x, weight1, bias1, weight2, bias2]
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        parts = [part.to(dtype) for part in parts]
+    with torch.autocast(x.device.type, enabled=False):
+        return _PointwiseNetwork.apply(*parts)
+
+
+class _PointwiseNetwork(torch.autograd.Function):
+    """Linear, SwooshL, linear on rows (M, C), some rows at a time.
+
+    The hidden layer is three times as wide as the input and there is a row for every frequency, so
+    writing it to memory and reading it back, several times, costs as much as the products. Here it
+    lives in the cache only, and backward computes it again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight1, bias1, weight2)
+        out = x.new_empty(len(x), len(weight2))
+        hidden, shifted, active = (x.new_empty(_ROWS, len(weight1)) for _ in range(3))
+        for rows, into in zip(torch.split(x, _ROWS), torch.split(out, _ROWS), strict=True):
+            count = len(rows)
+            torch.addmm(bias1, rows, weight1.t(), out=hidden[:count])
+            _swoosh_l_into(active[:count], hidden[:count], shifted[:count])
+            torch.addmm(bias2, active[:count], weight2.t(), out=into)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        with torch.autocast(gradient.device.type, enabled=False):
+            return _pointwise_gradients(gradient.contiguous(), *ctx.saved_tensors)
+
+
+def _pointwise_gradients(
+    gradient: Tensor, x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor
+) -> tuple[Tensor, ...]:
+    x_gradient = torch.empty_like(x)
+    # Sums over many blocks are kept in float32 whatever the inputs are.
+    sums = [torch.zeros(part.shape, device=x.device) for part in (weight1, bias1, weight2)]
+    hidden, slope, active = (x.new_empty(_ROWS, len(weight1)) for _ in range(3))
+    blocks = zip(
+        torch.split(x, _ROWS),
+        torch.split(gradient, _ROWS),
+        torch.split(x_gradient, _ROWS),
+        strict=True,
+    )
+    for rows, pull, into in blocks:
+        h, s, a = hidden[: len(rows)], slope[: len(rows)], active[: len(rows)]
+        torch.addmm(bias1, rows, weight1.t(), out=h)
+        _swoosh_l_into(a, h, s)
+        _add_product(sums[2], pull, a)
+        _swoosh_l_slope_(s)
+        torch.mm(pull, weight2, out=h)
+        h.mul_(s)
+        _add_product(sums[0], h, rows)
+        sums[1].add_(h.sum(dim=0, dtype=torch.float32))
+        torch.mm(h, weight1, out=into)
+    weight1_sum, bias1_sum, weight2_sum = (total.to(x.dtype) for total in sums)
+    bias2_sum = gradient.sum(dim=0, dtype=torch.float32).to(x.dtype)
+    return x_gradient, weight1_sum, bias1_sum, weight2_sum, bias2_sum
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Adds left^T right, (M, A) and (M, B), to the float32 `total` (A, B)."""
+    if left.dtype == torch.float32:
+        total.addmm_(left.t(), right)
+    else:
+        total.add_(left.t() @ right)

@@ -1,0 +1,141 @@
+"""A corpus in, its parallel sets out: by variety, site or group, one recording for each meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from isogloss.varieties import builtin_table, yubao_sites
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from isogloss.types import Corpus, Item
+
+__all__ = ["By", "Parallel", "ParallelSet", "parallel_sets"]
+
+By = Literal["variety", "site", "group"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelSet:
+    """What one variety, site or group says: `items` by meaning. `group` is its row in a table."""
+
+    name: str
+    group: str
+    items: Mapping[str, Item]
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """The sets in corpus order, sets of one group together, and items left out, by reason."""
+
+    sets: tuple[ParallelSet, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """Every item of every set; an item is in one set."""
+        return tuple(item for s in self.sets for item in s.items.values())
+
+
+def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "test") -> Parallel:
+    """The items of `corpus` that can be compared across varieties, sites or groups.
+
+    An item takes part when it has audio and a meaning, is of `split`, and another set has its
+    meaning too. Where a set holds several recordings of one meaning, the first by id is taken, so
+    that each set has one right answer for each meaning; the others are counted under left out.
+
+    The group of an item is `extra['group']` when it has one; else, when every site of the corpus
+    is one of the YuBao benchmark, the benchmark's group of its site; else that of its variety in
+    the built-in table, or its variety itself when the table does not know it.
+
+    Args:
+        corpus: any corpus with meanings.
+        by: what makes a set: the variety's code, the recording place, or the group.
+        split: only items of this split; where no item of the corpus has a split, all are taken.
+            None takes all items whatever their split.
+
+    Raises:
+        ValueError: `by` is unknown, or fewer than two sets share a meaning (what was found is
+            named).
+    """
+    if by not in ("variety", "site", "group"):
+        raise ValueError(f"by must be 'variety', 'site' or 'group', got '{by}'")
+    left_out: dict[str, int] = {}
+
+    def leave_out(reason: str) -> None:
+        left_out[reason] = left_out.get(reason, 0) + 1
+
+    with_splits = any(item.split is not None for item in corpus.items)
+    chosen: dict[str, dict[str, Item]] = {}
+    groups: dict[str, str] = {}
+    benchmark = _yubao_groups(corpus.items)
+    for item in sorted(corpus.items, key=lambda item: item.id):
+        if split is not None and with_splits and item.split != split:
+            continue
+        if item.audio is None or item.meaning is None:
+            leave_out("no audio" if item.audio is None else "no meaning")
+            continue
+        group = _group_of(item, benchmark)
+        name = {"variety": item.variety, "site": item.site, "group": group}[by]
+        if name is None:
+            leave_out("no site")
+        elif item.meaning in chosen.setdefault(name, {}):
+            leave_out("another recording of its meaning comes first")
+        else:
+            chosen[name][item.meaning] = item
+            groups.setdefault(name, group)
+    shared = _shared_meanings(chosen)
+    if not shared:
+        found = ", ".join(f"{name} ({len(items)})" for name, items in list(chosen.items())[:8])
+        raise ValueError(
+            f"corpus '{corpus.name}' has no two sets by {by} that share a meaning"
+            + (f" in split '{split}'" if split is not None and with_splits else "")
+            + f"; sets found: {found or 'none'}; left out: {left_out or 'nothing'}"
+        )
+    sets = []
+    for name in _in_corpus_order(corpus.items, chosen, groups):
+        items = {m: item for m, item in chosen[name].items() if m in shared}
+        for _ in range(len(chosen[name]) - len(items)):
+            leave_out("no other set has its meaning")
+        if items:
+            sets.append(ParallelSet(name, groups[name], items))
+    return Parallel(tuple(sets), left_out)
+
+
+def _shared_meanings(chosen: Mapping[str, Mapping[str, Item]]) -> set[str]:
+    count: dict[str, int] = {}
+    for items in chosen.values():
+        for meaning in items:
+            count[meaning] = count.get(meaning, 0) + 1
+    return {meaning for meaning, sets in count.items() if sets > 1}
+
+
+def _in_corpus_order(
+    items: Sequence[Item], chosen: Mapping[str, Mapping[str, Item]], groups: Mapping[str, str]
+) -> list[str]:
+    """Names of sets as the corpus brings them, sets of one group together."""
+    place = {item.id: i for i, item in enumerate(items)}
+    first = {name: min(place[i.id] for i in found.values()) for name, found in chosen.items()}
+    group_first: dict[str, int] = {}
+    for name, position in first.items():
+        group_first[groups[name]] = min(position, group_first.get(groups[name], position))
+    return sorted(first, key=lambda name: (group_first[groups[name]], first[name]))
+
+
+def _yubao_groups(items: Sequence[Item]) -> dict[str, str]:
+    """Site to group of the benchmark's table; empty unless every site of the corpus is in it."""
+    sites = {item.site for item in items}
+    known = {site.name: site.group for site in yubao_sites()}
+    known |= {key: site.group for site in yubao_sites() for key in site.site_ids}
+    return known if sites and all(site in known for site in sites) else {}
+
+
+def _group_of(item: Item, benchmark: Mapping[str, str]) -> str:
+    if "group" in item.extra:
+        return item.extra["group"]
+    if item.site is not None and item.site in benchmark:
+        return benchmark[item.site]
+    table = builtin_table()
+    return table.group_of(item.variety) if item.variety in table else item.variety

@@ -1,0 +1,165 @@
+"""`TrainConfig`: everything that decides how an encoder is trained, with the source of defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from isogloss.speech.augment import SpecAugmentConfig
+from isogloss.speech.zipformer import ZipformerConfig
+
+__all__ = ["FREE_KEYS", "TrainConfig"]
+
+FREE_KEYS = ("device", "checkpoint_minutes", "keep", "dev_minutes", "tensorboard")
+"""Fields that may change between the start of a run and its resumption."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One training run. Exactly one of `epochs`, `max_steps` and `minutes` is set.
+
+    The defaults are for short runs on small corpora; icefall's LibriSpeech recipe
+    (`schedule="eden"`, `regulariser_batches=0`, `max_batch_seconds=600`, `epochs=50`) is for
+    hundreds of hours.
+    """
+
+    size: str = "tiny"
+    """Size of the encoder: tiny, small, medium, large, xlarge."""
+    shape: ZipformerConfig | None = None
+    """An encoder of another shape, instead of `size`."""
+    start_from: str | None = None
+    """Folder of a trained model whose weights are taken where name and shape agree."""
+
+    transcripts: Literal["standard", "dialect", "both"] = "standard"
+    """What CTC learns to spell. "standard" takes `translation`, or `transcript` where an item has
+    none; "dialect" takes `transcript`; "both" trains a head for each and needs both."""
+    units: Literal["characters", "bpe"] = "characters"
+    """Output units. Mandarin characters fit 25 steps a second safely."""
+    bpe_size: int = 500
+    """Number of units when they are byte-pair units (icefall's LibriSpeech: 500)."""
+
+    objective: Literal["ctc", "cr-ctc"] = "ctc"
+    """"cr-ctc" sees each utterance in two views and costs twice the time of a step."""
+    cr_scale: float = 0.2
+    """Weight of the agreement between the views (Yao et al. 2025, table 7)."""
+    cr_warmup: int = 2000
+    """Steps until that weight is reached (icefall), at most a fifth of the run."""
+    specaugment: bool = True
+    specaugment_strength: float = 1.0
+    """Factor on the number and share of time masks; 1 is icefall's setting."""
+    time_mask_ratio: float = 2.5
+    """The same factor for the two views of "cr-ctc" (Yao et al. 2025, sec. 3.3)."""
+    time_warp: bool = True
+    speeds: tuple[float, ...] = (1.0,)
+    """Speeds at which each training utterance is there; icefall uses 0.9, 1.0 and 1.1."""
+
+    optimiser: Literal["scaled-adam", "adamw"] = "scaled-adam"
+    base_lr: float = 0.04
+    """Peak learning rate: 0.045 in icefall, lower for small corpora, where 0.045 diverges now and
+    then; about 0.001 for adamw."""
+    schedule: Literal["eden", "cosine", "linear"] = "cosine"
+    """"cosine" and "linear" end at 0, which short runs need; "eden" is icefall's."""
+    lr_batches: float = 7500.0
+    """B of Eden (icefall)."""
+    lr_epochs: float = 3.5
+    """E of Eden (icefall)."""
+    warmup: int = 500
+    """Steps from a tenth of the learning rate to all of it (icefall), at most a tenth of the
+    run."""
+    clip: float | None = 2.0
+    """Largest gradient norm, as a multiple of the median of recent ones (icefall)."""
+    regulariser_batches: float = 25_000.0
+    """Count that the encoder's schedules (dropout, layer skipping) reach by the end of the run at
+    least. They are made for runs of 100,000 batches of 600 s and end at 20,000; a run of an hour
+    would stay at their start, with dropout at 0.3. 0 counts as icefall does."""
+
+    epochs: float | None = None
+    """Passes over the data, counted in batches of the first one."""
+    max_steps: int | None = None
+    minutes: float | None = None
+    """Wall-clock target for the whole call, preparation included. The speed is measured once on
+    batches of the corpus and the number of steps then fixed, so that a resumed run ends as the
+    uninterrupted one would."""
+
+    max_batch_seconds: float = 120.0
+    """Seconds of audio in a batch, padding included."""
+    buckets: int = 20
+    """Groups of similar duration from which batches are drawn."""
+    min_seconds: float = 0.3
+    """Shorter items are skipped. icefall says 1; single words are shorter."""
+    max_seconds: float = 20.0
+    """Longer items are skipped (icefall)."""
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """fp16 is not offered: without k2's kernels it collapses (k2-fsa/ZipVoice issue 17)."""
+    threads: int | None = None
+    """CPU threads, None for one a core; written down, because it decides the last bits."""
+
+    average_from: float = 0.7
+    """Share of the run after which weights are averaged; 1 saves the last weights."""
+    average_period: int = 10
+    """Steps between two weights that enter the average (icefall: 200 in a long run)."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_minutes: float = 5.0
+    keep: int = 2
+    """Checkpoints kept."""
+    dev_minutes: float | None = 2.0
+    """Least time between two measurements of the CER on at most `dev_items` items of the split
+    dev, at the end of an epoch; None for none."""
+    dev_items: int = 60
+    tensorboard: bool = False
+    """Write TensorBoard events to `folder/tensorboard` beside the JSONL log."""
+
+    def __post_init__(self) -> None:
+        lengths = {"epochs": self.epochs, "max_steps": self.max_steps, "minutes": self.minutes}
+        given = {name: value for name, value in lengths.items() if value is not None}
+        if len(given) != 1 or not all(value > 0 for value in given.values()):
+            raise ValueError(
+                f"give exactly one of epochs, max_steps and minutes, above 0; got {given or 'none'}"
+            )
+        for name in ("base_lr", "max_batch_seconds", "min_seconds", "max_seconds", "lr_batches"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("buckets", "average_period", "keep", "dev_items"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.min_seconds >= self.max_seconds:
+            raise ValueError(f"min_seconds {self.min_seconds} >= max_seconds {self.max_seconds}")
+        if self.max_batch_seconds < self.max_seconds:
+            raise ValueError(
+                f"max_batch_seconds {self.max_batch_seconds} must hold the longest item, "
+                f"max_seconds {self.max_seconds}"
+            )
+        if not self.speeds or any(not 0.5 <= speed <= 2.0 for speed in self.speeds):
+            raise ValueError(f"speeds must lie in [0.5, 2], got {self.speeds}")
+        if len(set(self.speeds)) != len(self.speeds):
+            raise ValueError(f"speeds must differ, got {self.speeds}")
+        if not 0.0 <= self.average_from <= 1.0:
+            raise ValueError(f"average_from is a share of the run, got {self.average_from}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.clip is not None and self.clip <= 0:
+            raise ValueError(f"clip must be above 0, got {self.clip}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+
+    def encoder(self) -> ZipformerConfig:
+        """The encoder to build.
+
+        Raises:
+            UnknownName: `size` is not known.
+        """
+        return self.shape or ZipformerConfig.of_size(self.size)
+
+    def spec_augment(self) -> SpecAugmentConfig | None:
+        """SpecAugment of one view, or None when it is off."""
+        if not self.specaugment:
+            return None
+        config = SpecAugmentConfig(time_warp_factor=80 if self.time_warp else 0)
+        return config.with_more_time_masks(self.specaugment_strength)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they are written beside a run."""
+        return dataclasses.asdict(self)

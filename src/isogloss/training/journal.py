@@ -1,0 +1,154 @@
+"""What a run says while it goes: a JSONL log, TensorBoard, a progress bar on stderr."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from isogloss._files import write_text
+from isogloss.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from isogloss.training.state import Position
+
+__all__ = ["Journal"]
+
+_LINE_SECONDS = 30.0
+
+
+class Journal:
+    """Records of a run in `folder/train.jsonl`, one JSON object a line, and a bar on stderr.
+
+    When a run is resumed, records beyond the checkpoint are dropped first, so that the log reads
+    as if nothing had happened. Where stderr is no terminal, a line every 30 s stands for the bar.
+
+    Args:
+        folder: of the run.
+        steps: length of the run.
+        step: where it starts.
+        tensorboard: also write events to `folder/tensorboard`.
+        quiet: no bar and no lines.
+
+    Raises:
+        MissingExtra: tensorboard is asked for and not installed.
+    """
+
+    def __init__(
+        self, folder: Path, steps: int, step: int, *, tensorboard: bool, quiet: bool
+    ) -> None:
+        self.path = folder / "train.jsonl"
+        _drop_after(self.path, step)
+        self._events = _event_writer(folder, step) if tensorboard else None
+        self._bar = None if quiet else _Bar(steps, step)
+        self._handle = self.path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if self._events is not None:
+            self._events.close()
+        self._handle.close()
+
+    def record(self, kind: str, position: Position, values: Mapping[str, Any]) -> None:
+        """Append a record; numbers also become TensorBoard curves."""
+        entry = {"kind": kind, "step": position.step, "epoch": position.epoch, **values}
+        self._handle.write(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n")
+        self._handle.flush()
+        if self._events is not None:
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    self._events.add_scalar(f"{kind}/{name}", value, position.step)
+
+    def show(self, position: Position, loss: float, audio_per_second: float) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.show(position, loss, audio_per_second)
+
+    def say(self, message: str) -> None:
+        """Say something above the bar."""
+        if self._bar is not None:
+            self._bar.say(message)
+
+
+class _Bar:
+    def __init__(self, steps: int, step: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._console = Console(stderr=True)
+        self._steps = steps
+        self._began, self._first = time.monotonic(), step
+        self._last_line = self._began
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=steps, completed=step, figures="")
+        self._progress.start()
+
+    def show(self, position: Position, loss: float, audio_per_second: float) -> None:
+        figures = f"loss {loss:.3f}, {audio_per_second:.0f} s of audio/s"
+        self._progress.update(self._task, completed=position.step, figures=figures)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line >= _LINE_SECONDS:
+            self._last_line = now
+            pace = (now - self._began) / max(1, position.step - self._first)
+            left = (self._steps - position.step) * pace
+            self.say(
+                f"step {position.step}/{self._steps}, epoch {position.epoch}, {figures}, "
+                f"{left / 60:.1f} min left"
+            )
+
+    def say(self, message: str) -> None:
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def _drop_after(path: Path, step: int) -> None:
+    """Keep the whole records up to `step`."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # the line that the kill cut short
+        if entry["step"] <= step:
+            kept.append(line + "\n")
+    write_text(path, "".join(kept))
+
+
+def _event_writer(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtra("speech", "tensorboard") from error
+    return SummaryWriter(folder / "tensorboard", purge_step=step + 1)

@@ -1,0 +1,554 @@
+"""The training loop: a corpus and a `TrainConfig` in, a folder with a model out.
+
+    manifest -> choose_items -> FeatureStore -> plan_epoch -> Batch -> objective -> optimiser
+
+A run can be killed at any moment: the same call goes on from the last checkpoint and ends, on a
+CPU, in the same weights bit for bit. For that everything random is drawn from (seed, epoch,
+batch), the number of steps and threads is fixed once, and files are whole or absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from isogloss._files import write_json
+from isogloss.errors import IsoglossError, MissingExtra
+from isogloss.speech.augment import seeded
+from isogloss.speech.checkpoint import load_model, save_model
+from isogloss.speech.ctc import CtcModel
+from isogloss.speech.scaling import load_regulariser_state, regulariser_state, set_batch_count
+from isogloss.training.batches import make_batch, plan_epoch
+from isogloss.training.examples import Skipped, choose_items, count_reasons
+from isogloss.training.journal import Journal
+from isogloss.training.objectives import CtcObjective
+from isogloss.training.optim import (
+    ClippedAdamW,
+    Cosine,
+    Eden,
+    Linear,
+    NonFiniteGradient,
+    ScaledAdam,
+    set_learning_rate,
+)
+from isogloss.training.prepare import (
+    Material,
+    claim_folder,
+    prepare_material,
+    recorded,
+    same_or_refuse,
+)
+from isogloss.training.state import (
+    Average,
+    Position,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+)
+from isogloss.training.validate import measure_cer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from isogloss.training.config import TrainConfig
+    from isogloss.training.objectives import Loss
+    from isogloss.varieties import VarietyTable
+
+__all__ = ["NonFiniteLoss", "TrainResult", "train"]
+
+_LOG_STEPS = 10
+
+
+class NonFiniteLoss(IsoglossError):
+    """Loss or gradient became NaN or infinite; `ids` are the items of the batch."""
+
+    def __init__(self, what: str, ids: Sequence[str], position: Position) -> None:
+        listed = ", ".join(ids[:40]) + (", ..." if len(ids) > 40 else "")
+        super().__init__(
+            f"{what} at step {position.step} (epoch {position.epoch}, batch {position.batch}), "
+            f"items {listed}; nothing was changed by this batch. Check these recordings, or train "
+            "with a lower base_lr or a longer warmup"
+        )
+        self.ids = tuple(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a run gave: the folder of the model and the figures of the run.
+
+    `loss` is the mean over the last steps, in nats for each step of the encoder;
+    `train_seconds` is time spent in steps, over all parts of a resumed run.
+    """
+
+    folder: Path
+    steps: int
+    epochs: int
+    loss: float
+    utterances: int
+    audio_seconds: float
+    train_seconds: float
+    revision: str
+    skipped: tuple[Skipped, ...]
+    dev_cer: float | None = None
+
+    @property
+    def skipped_counts(self) -> str:
+        """How many items were left out for each reason, or an empty string."""
+        return count_reasons(self.skipped)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+
+def train(
+    config: TrainConfig,
+    *,
+    corpus: Path,
+    folder: Path,
+    table: VarietyTable | None = None,
+    quiet: bool = False,
+) -> TrainResult:
+    """Train a speech encoder with CTC and write it to `folder`, or go on with a run that is there.
+
+    `folder` gets `model.safetensors`, `config.json` and `tokens.txt` (averaged weights),
+    `train_config.json`, `train.jsonl` (log), `skipped.json`, `result.json`, `checkpoints/` and
+    `features-*/`. A run that is finished comes back at once.
+
+    Items that cannot be used (unreadable or damaged audio, too long, too short for their text, no
+    text, unknown variety) are left out and listed in the result.
+
+    Args:
+        config: how to train.
+        corpus: JSONL manifest, or the folder with `manifest.jsonl`.
+        folder: of the run; made if absent.
+        table: varieties that exist; None is the built-in table.
+        quiet: say nothing on stderr.
+
+    Raises:
+        IsoglossError: no item is usable; `folder` holds a run with other settings or another
+            corpus, or another process trains in it.
+        NonFiniteLoss: with the ids of the batch; the last checkpoint stays.
+        MissingExtra: a package of the extra `speech` is not installed.
+
+    Source: the recipe of icefall's Zipformer (Yao et al. 2024) and CR-CTC (Yao et al. 2025).
+    """
+    began = time.monotonic()
+    accelerator = _accelerator(config)
+    main = accelerator.is_main_process
+    with contextlib.ExitStack() as stack:
+        if main:
+            stack.enter_context(claim_folder(folder))
+        chosen = choose_items(corpus, config.transcripts, table=table)
+        if main:
+            same_or_refuse(config, chosen.sha, folder)
+        finished = _finished(folder)
+        if finished is not None:
+            return finished
+        if main:
+            material = prepare_material(config, chosen, folder, progress=not quiet)
+        accelerator.wait_for_everyone()
+        if not main:
+            material = prepare_material(config, chosen, folder, progress=False)
+        plan = _plan(folder)
+        stack.enter_context(_settled_process(config, plan))
+        run = _Run(config, material, folder, accelerator, quiet)
+        run.fix_length(plan, began)
+        return run.to_end(chosen.sha)
+
+
+def _accelerator(config: TrainConfig) -> Any:
+    try:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+        from accelerate.utils import DistributedDataParallelKwargs
+    except ImportError as error:
+        raise MissingExtra("speech", "accelerate") from error
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise IsoglossError("device cuda is asked for, and torch finds none; use cpu or auto")
+    # It keeps device and precision for the life of the process; runs may differ in both.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    return Accelerator(
+        cpu=config.device == "cpu" or not torch.cuda.is_available(),
+        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        # Skipped layers leave parameters without gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+def _finished(folder: Path) -> TrainResult | None:
+    from pathlib import Path as AnyPath
+
+    values = recorded(folder / "result.json")
+    if values is None:
+        return None
+    values["folder"] = AnyPath(values["folder"])
+    values["skipped"] = tuple(Skipped(**entry) for entry in values["skipped"])
+    return TrainResult(**values)
+
+
+def _plan(folder: Path) -> dict[str, Any]:
+    return recorded(folder / "plan.json") or {}
+
+
+@contextlib.contextmanager
+def _settled_process(config: TrainConfig, plan: dict[str, Any]) -> Iterator[None]:
+    """Threads and number handling as the run needs them; put back afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(plan.get("threads") or config.threads or _cores())
+    # Adam's second moments pass through numbers so small that a CPU is many times slower on them.
+    torch.set_flush_denormal(True)
+    try:
+        with seeded(config.seed):
+            yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+class _Run:
+    """Model, optimiser and place of one run."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        material: Material,
+        folder: Path,
+        accelerator: Any,
+        quiet: bool,
+    ) -> None:
+        self.config = config
+        self.material = material
+        self.folder = folder
+        self.accelerator = accelerator
+        self.quiet = quiet or not accelerator.is_main_process
+        self.shape = config.encoder()
+        torch.manual_seed(config.seed)
+        model = CtcModel(
+            self.shape,
+            material.tokenizer.vocab_size,
+            dialect_head=config.transcripts == "both",
+        )
+        if config.start_from is not None:
+            _take_weights(config.start_from, model)
+        optimizer: ScaledAdam | ClippedAdamW
+        if config.optimiser == "scaled-adam":
+            optimizer = ScaledAdam(model.parameters(), config.base_lr, clip=config.clip)
+        else:
+            optimizer = ClippedAdamW(model.parameters(), config.base_lr, clip=config.clip)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.plain: CtcModel = accelerator.unwrap_model(self.model)
+        self.average = Average()
+        self.position = Position()
+        self.steps = 0
+        self.seconds = [example.seconds for example in material.examples]
+
+    def batches(self, epoch: int) -> list[tuple[int, ...]]:
+        """The plan of an epoch for this process."""
+        return plan_epoch(
+            self.seconds,
+            max_batch_seconds=self.config.max_batch_seconds,
+            buckets=self.config.buckets,
+            seed=self.config.seed,
+            epoch=epoch,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+        )
+
+    def fix_length(self, plan: dict[str, Any], began: float) -> None:
+        """Decide how many steps the run has, once; a resumed run reads what was decided."""
+        found = {"utterances": len(self.material.examples), "frames": self.material.frames}
+        if plan:
+            different = [key for key, value in found.items() if plan[key] != value]
+            if different:
+                key = different[0]
+                raise IsoglossError(
+                    f"{self.folder}: the run began with {plan[key]} {key}, now there are "
+                    f"{found[key]}: recordings changed since; choose another folder"
+                )
+            self.steps = plan["steps"]
+            return
+        config = self.config
+        first = self.batches(0)
+        if config.max_steps is not None:
+            self.steps = config.max_steps
+        elif config.epochs is not None:
+            self.steps = max(1, round(config.epochs * len(first)))
+        else:
+            self.steps = self._steps_in_time(first, began)
+        if self.accelerator.is_main_process:
+            threads = torch.get_num_threads()
+            decided = {"steps": self.steps, "threads": threads, **found}
+            write_json(self.folder / "plan.json", decided)
+        self.accelerator.wait_for_everyone()
+
+    def _steps_in_time(self, first: list[tuple[int, ...]], began: float) -> int:
+        """Steps that fit into `minutes`, from a few batches of all lengths; nothing is learnt."""
+        budget = 60.0 * (self.config.minutes or 0.0)
+        self.steps = len(first)
+        weights = copy.deepcopy(self.plain.state_dict())
+        rules = regulariser_state(self.plain)
+        state = copy.deepcopy(self.optimizer.state_dict())
+        by_size = sorted(range(len(first)), key=lambda i: sum(self.seconds[n] for n in first[i]))
+        tried = [by_size[-1], *(by_size[(2 * i + 1) * len(first) // 16] for i in range(8))]
+        times: list[float] = []
+        for index in tried:
+            start = time.monotonic()
+            self._step(first[index], replace(self.position, batch=index))
+            times.append(time.monotonic() - start)
+            if len(times) > 3 and sum(times) > 0.05 * budget:
+                break
+        self.plain.load_state_dict(weights)
+        self.optimizer.load_state_dict(state)
+        load_regulariser_state(self.plain, rules)
+        # The first one pays for allocations that are made once.
+        seconds = sum(times[1:]) / len(times[1:])
+        left = 0.97 * budget - (time.monotonic() - began)
+        return max(1, int(left / seconds))
+
+    def schedule(self) -> Eden | Cosine | Linear:
+        """The learning rate by batch and epoch."""
+        config = self.config
+        warmup = min(config.warmup, self.steps // 10)
+        if config.schedule == "eden":
+            return Eden(config.base_lr, config.lr_batches, config.lr_epochs, warmup)
+        kind = Cosine if config.schedule == "cosine" else Linear
+        return kind(config.base_lr, self.steps, warmup)
+
+    def objective(self) -> CtcObjective:
+        """The loss."""
+        config = self.config
+        return CtcObjective(
+            config.objective,
+            augment=config.spec_augment(),
+            cr_scale=config.cr_scale,
+            cr_warmup=min(config.cr_warmup, self.steps // 5),
+            time_mask_ratio=config.time_mask_ratio,
+        )
+
+    def _step(self, indices: tuple[int, ...], position: Position) -> tuple[Loss, float]:
+        """One batch: the model changes, its loss and seconds of audio come out."""
+        batch = make_batch([self.material.examples[i] for i in indices], self.material.store)
+        batch = batch.to(self.accelerator.device)
+        seed = (
+            self.config.seed,
+            position.epoch,
+            position.batch,
+            self.accelerator.process_index,
+        )
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+        seen = position.audio_seconds / 600.0
+        aimed = self.config.regulariser_batches * position.step / self.steps
+        set_batch_count(self.plain, max(seen, aimed))
+        set_learning_rate(self.optimizer, self.schedule()(position.step, position.epoch))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.objective()(self.model, batch, seed=seed, step=position.step)
+        if not math.isfinite(float(loss.total.detach())):
+            raise NonFiniteLoss(f"the loss is {float(loss.total)}", batch.ids, position)
+        self.accelerator.backward(loss.total)
+        try:
+            self.optimizer.step()
+        except NonFiniteGradient as error:
+            raise NonFiniteLoss(str(error), batch.ids, position) from error
+        return loss, batch.seconds
+
+    def to_end(self, corpus_sha: str) -> TrainResult:
+        """Train what is left, then write the model."""
+        checkpoints = self.folder / "checkpoints"
+        newest = newest_checkpoint(checkpoints)
+        if newest is not None:
+            self.position = load_checkpoint(newest, self.plain, self.optimizer, self.average)
+        self.model.train()
+        with Journal(
+            self.folder,
+            self.steps,
+            self.position.step,
+            tensorboard=self.config.tensorboard,
+            quiet=self.quiet,
+        ) as journal:
+            self._introduce(journal)
+            loss, dev_cer = self._epochs(journal, checkpoints)
+        self.average.apply_to(self.plain)
+        return self._written(corpus_sha, loss, dev_cer)
+
+    def _introduce(self, journal: Journal) -> None:
+        material = self.material
+        hours = sum(self.seconds) / 3600
+        journal.say(
+            f"{len(material.examples)} utterances, {hours:.2f} h, "
+            f"{material.tokenizer.vocab_size} units; {self.steps} steps on "
+            f"{self.accelerator.device} with {torch.get_num_threads()} threads"
+        )
+        if material.skipped:
+            journal.say(f"left out: {count_reasons(material.skipped)} (see skipped.json)")
+        if self.position.step:
+            journal.say(f"going on from step {self.position.step}")
+
+    def _epochs(self, journal: Journal, checkpoints: Path) -> tuple[float, float | None]:
+        config, position = self.config, self.position
+        meter = _Meter()
+        saved = measured = time.monotonic()
+        dev_cer: float | None = None
+        while position.step < self.steps:
+            plan = self.batches(position.epoch)
+            while position.batch < len(plan) and position.step < self.steps:
+                start = time.monotonic()
+                loss, audio = self._step(plan[position.batch], position)
+                position.step += 1
+                position.batch += 1
+                position.audio_seconds += audio * self.accelerator.num_processes
+                self._maybe_average()
+                took = time.monotonic() - start
+                position.train_seconds += took
+                meter.add(loss, audio * self.accelerator.num_processes, took)
+                journal.show(position, meter.loss, meter.audio_per_second)
+                if position.step % _LOG_STEPS == 0 or position.step == self.steps:
+                    rate = self.optimizer.param_groups[0]["lr"]
+                    journal.record("train", position, {"lr": rate, **meter.take()})
+                if time.monotonic() - saved >= 60.0 * config.checkpoint_minutes:
+                    self._save(checkpoints)
+                    saved = time.monotonic()
+            if position.batch >= len(plan):
+                position.epoch, position.batch = position.epoch + 1, 0
+            self._save(checkpoints)
+            saved = time.monotonic()
+            is_due = config.dev_minutes is not None and (
+                position.step >= self.steps
+                or time.monotonic() - measured >= 60.0 * config.dev_minutes
+            )
+            if is_due and self.material.dev and self.accelerator.is_main_process:
+                dev_cer = self._measure(journal)
+                measured = time.monotonic()
+        return meter.last_loss, dev_cer
+
+    def _maybe_average(self) -> None:
+        step = self.position.step
+        begins = self.config.average_from * self.steps
+        if step > begins and (step % self.config.average_period == 0 or step == self.steps):
+            self.average.add(self.plain)
+
+    def _save(self, checkpoints: Path) -> None:
+        if self.accelerator.is_main_process:
+            save_checkpoint(
+                checkpoints,
+                self.position,
+                self.plain,
+                self.optimizer,
+                self.average,
+                keep=self.config.keep,
+            )
+
+    def _measure(self, journal: Journal) -> float | None:
+        material = self.material
+        if material.dev_store is None:
+            return None
+        measured = measure_cer(
+            self.plain, material.tokenizer, material.dev, material.dev_texts, material.dev_store
+        )
+        counts = {
+            name: measured.signature[name] for name in ("substitutions", "deletions", "insertions")
+        }
+        journal.record("dev", self.position, {"cer": measured.value, "n": measured.n, **counts})
+        journal.say(
+            f"epoch {self.position.epoch}: CER {100 * measured.value:.1f} % on {measured.n} items"
+        )
+        return measured.value
+
+    def _written(self, corpus_sha: str, loss: float, dev_cer: float | None) -> TrainResult:
+        config, position, material = self.config, self.position, self.material
+        described = {
+            "transcripts": config.transcripts,
+            "objective": config.objective,
+            "corpus_sha": corpus_sha,
+            "steps": position.step,
+            "audio_seconds": round(position.audio_seconds, 2),
+            "seed": config.seed,
+        }
+        revision = ""
+        if self.accelerator.is_main_process:
+            revision = save_model(
+                self.folder, self.plain, material.tokenizer, self.shape, extra=described
+            )
+        result = TrainResult(
+            folder=self.folder,
+            steps=position.step,
+            epochs=position.epoch,
+            loss=loss,
+            utterances=len(material.examples),
+            audio_seconds=position.audio_seconds,
+            train_seconds=position.train_seconds,
+            revision=revision,
+            skipped=material.skipped,
+            dev_cer=dev_cer,
+        )
+        if self.accelerator.is_main_process:
+            values = result.to_dict()
+            write_json(self.folder / "skipped.json", values["skipped"])
+            write_json(self.folder / "result.json", values)
+        return result
+
+
+class _Meter:
+    """Means over the last steps."""
+
+    def __init__(self) -> None:
+        self.last_loss = 0.0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._steps = 0
+        self._audio = self._seconds = 0.0
+
+    def add(self, loss: Loss, audio_seconds: float, seconds: float) -> None:
+        parts = {"loss": loss.total.detach(), **loss.parts}
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        self._steps += loss.steps
+        self._audio += audio_seconds
+        self._seconds += seconds
+        self.last_loss = self._sums["loss"] / max(1, self._steps)
+
+    @property
+    def loss(self) -> float:
+        return self.last_loss
+
+    @property
+    def audio_per_second(self) -> float:
+        return self._audio / max(1e-9, self._seconds)
+
+    def take(self) -> dict[str, float]:
+        """The means, in nats for each encoder step, and start anew."""
+        values = {name: total / max(1, self._steps) for name, total in self._sums.items()}
+        values["audio_per_second"] = self.audio_per_second
+        self._clear()
+        return values
+
+
+def _take_weights(folder: str, model: CtcModel) -> None:
+    """Give `model` the weights of a trained one where name and shape agree."""
+    from pathlib import Path as AnyPath
+
+    trained = load_model(AnyPath(folder)).model.state_dict()
+    own = model.state_dict()
+    fitting = {
+        name: tensor
+        for name, tensor in trained.items()
+        if name in own and own[name].shape == tensor.shape
+    }
+    if not any(name.startswith("encoder.") for name in fitting):
+        raise IsoglossError(f"start_from {folder}: its encoder has another shape")
+    model.load_state_dict(fitting, strict=False)

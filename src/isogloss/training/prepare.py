@@ -1,0 +1,193 @@
+"""Manifest and config to what the loop trains on; and the folder of a run, claimed and checked."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from isogloss import __version__
+from isogloss._files import write_json
+from isogloss.errors import IsoglossError
+from isogloss.training.config import FREE_KEYS
+from isogloss.training.examples import (
+    count_reasons,
+    make_tokenizer,
+    texts_of,
+    tokenised,
+)
+from isogloss.training.store import build_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from isogloss.speech.tokens import Tokenizer
+    from isogloss.training.config import TrainConfig
+    from isogloss.training.examples import Chosen, Example, Skipped
+    from isogloss.training.store import FeatureStore
+    from isogloss.types import Item
+
+__all__ = ["Material", "claim_folder", "prepare_material", "recorded", "same_or_refuse"]
+
+_CONFIG = "train_config.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What is trained on: examples with their features, output units, and what was left out.
+
+    `dev` and `dev_texts` are utterances to measure the CER on and what the first head should say.
+    """
+
+    examples: tuple[Example, ...]
+    store: FeatureStore
+    dev: tuple[Example, ...]
+    dev_texts: tuple[str, ...]
+    dev_store: FeatureStore | None
+    tokenizer: Tokenizer
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def frames(self) -> int:
+        """Frames of all examples."""
+        return sum(self.store.frames(example.row) for example in self.examples)
+
+
+def prepare_material(
+    config: TrainConfig, chosen: Chosen, folder: Path, *, progress: bool
+) -> Material:
+    """Features and targets of the chosen items; features are kept in `folder`.
+
+    Raises:
+        IsoglossError: no item is left.
+        ValueError: the texts give no output units.
+    """
+    store, train, rows = _features(config, chosen.train, config.speeds, folder, progress)
+    skipped = [*chosen.skipped, *store.skipped]
+    if not train:
+        raise IsoglossError(f"no item can be trained on: {count_reasons(skipped)}")
+    tokenizer = make_tokenizer(train, config)
+    examples, unfit = tokenised(train, rows, tokenizer, config.transcripts)
+    skipped += unfit
+    if not examples:
+        raise IsoglossError(f"no item can be trained on: {count_reasons(skipped)}")
+    dev: list[Example] = []
+    texts: list[str] = []
+    dev_store = None
+    if config.dev_minutes is not None and chosen.dev:
+        # Evenly over the split, so that every variety of an ordered list is there.
+        count = min(config.dev_items, len(chosen.dev))
+        wanted = [chosen.dev[i * len(chosen.dev) // count] for i in range(count)]
+        dev_store, usable, rows = _features(config, wanted, (1.0,), folder, progress)
+        skipped += dev_store.skipped
+        for item, ((row, frames),) in zip(usable, rows, strict=True):
+            dev.append(type(examples[0])(item.id, row, frames / 100, ((),)))
+            texts.append((texts_of(item, config.transcripts) or ("",))[0])
+    return Material(
+        tuple(examples),
+        store,
+        tuple(dev),
+        tuple(texts),
+        dev_store,
+        tokenizer,
+        tuple(skipped),
+    )
+
+
+def _features(
+    config: TrainConfig,
+    items: Sequence[Item],
+    speeds: Sequence[float],
+    folder: Path,
+    progress: bool,
+) -> tuple[FeatureStore, list[Item], list[list[tuple[int, int]]]]:
+    """The store, the items it holds, and (row, frames) of each copy of each."""
+    store = build_store(
+        items,
+        folder,
+        min_seconds=config.min_seconds,
+        max_seconds=config.max_seconds,
+        speeds=speeds,
+        progress=progress,
+    )
+    held = [item for item in items if item.id in store.rows]
+    rows = [[(row, store.frames(row)) for row in store.rows[item.id]] for item in held]
+    return store, held, rows
+
+
+@contextlib.contextmanager
+def claim_folder(folder: Path) -> Iterator[None]:
+    """A block in which no other process trains in `folder`; the claim ends with the process.
+
+    Raises:
+        IsoglossError: another process trains there now.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise IsoglossError(f"{folder}: another process is training there") from error
+        # What a kill left half written.
+        for leftover in folder.glob("checkpoints/.step-*"):
+            leftover.unlink()
+        yield
+
+
+def recorded(path: Path) -> dict[str, Any] | None:
+    """The JSON object in `path`, or None when there is no such file.
+
+    Raises:
+        IsoglossError: it is not JSON.
+    """
+    if not path.is_file():
+        return None
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise IsoglossError(f"{path} is not JSON: {error}; move the folder away") from error
+    return value
+
+
+def same_or_refuse(config: TrainConfig, sha: str, folder: Path) -> None:
+    """Write config and corpus sha beside a new run; refuse a folder that holds another run.
+
+    Raises:
+        IsoglossError: which key differs, and both values.
+    """
+    path = folder / _CONFIG
+    wanted = json.loads(json.dumps(config.to_dict()))
+    known = recorded(path)
+    if known is not None:
+        for key, value in wanted.items():
+            before = known["config"].get(key)
+            if key not in FREE_KEYS and before != value:
+                raise IsoglossError(
+                    f"{folder} holds a run with {key} = {json.dumps(before)}, this one has "
+                    f"{json.dumps(value)}; choose another folder, or repeat the old settings to "
+                    "go on with it"
+                )
+        if known["corpus_sha"] != sha:
+            raise IsoglossError(
+                f"{folder} holds a run on a corpus with sha {known['corpus_sha'][:12]}, this one "
+                f"has {sha[:12]}; choose another folder"
+            )
+    write_json(
+        path,
+        {
+            "config": wanted,
+            "corpus_sha": sha,
+            "isogloss_version": __version__,
+            "torch_version": torch.__version__,
+        },
+    )
+
+
+def skipped_to_json(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
+    """Plain values of what was left out."""
+    return [asdict(entry) for entry in skipped]

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from isogloss.encoders import encode_cached
+from isogloss.errors import AudioError, IsoglossError
+from isogloss.types import Item, Sequences
+
+
+class CountingEncoder:
+    """Steps made from the bytes of the file; counts what it encodes; refuses broken files."""
+
+    step_seconds = 0.04
+
+    def __init__(self, made_by: str = "counting") -> None:
+        self.made_by = made_by
+        self.encoded: list[str] = []
+
+    def encode(self, items: list[Item]) -> Sequences:
+        arrays = []
+        for item in items:
+            content = Path(str(item.audio)).read_bytes()
+            if content.startswith(b"broken"):
+                raise AudioError(str(item.audio), "not audio")
+            arrays.append(np.frombuffer(content, np.uint8).astype(np.float32).reshape(-1, 1))
+        self.encoded += [item.id for item in items]
+        return Sequences.from_list(
+            [item.id for item in items],
+            [np.hstack([a, a + 1]) for a in arrays],
+            step_seconds=self.step_seconds,
+            made_by=self.made_by,
+        )
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list[Item]:
+    found = []
+    for name, content in (("a", b"12345"), ("b", b"9"), ("c", b"777")):
+        path = tmp_path / f"{name}.wav"
+        path.write_bytes(content)
+        found.append(Item(name, "cmn", audio=str(path)))
+    return found
+
+
+def same(a: Sequences, b: Sequences) -> bool:
+    return (
+        a.ids == b.ids
+        and np.array_equal(a.values, b.values)
+        and np.array_equal(a.offsets, b.offsets)
+        and (a.step_seconds, a.made_by) == (b.step_seconds, b.made_by)
+    )
+
+
+def test_every_item_is_encoded_once_and_reads_back_equal(tmp_path: Path, items: list[Item]) -> None:
+    encoder = CountingEncoder()
+    plain = encoder.encode(items)
+    encoder.encoded.clear()
+    first = encode_cached(encoder, items, tmp_path / "cache", progress=False)
+    again = encode_cached(encoder, items[::-1], tmp_path / "cache", progress=False)
+    assert sorted(encoder.encoded) == ["a", "b", "c"]
+    assert same(first, plain)
+    assert same(again, plain.select([2, 1, 0]))
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path: Path, items: list[Item]) -> None:
+    encoder = CountingEncoder()
+    before = sorted(tmp_path.rglob("*"))
+    assert same(encode_cached(encoder, items, None, progress=False), encoder.encode(items))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_one_recording_under_two_ids_is_encoded_once(tmp_path: Path, items: list[Item]) -> None:
+    encoder = CountingEncoder()
+    twin = dataclasses.replace(items[0], id="twin")
+    found = encode_cached(encoder, [*items, twin], tmp_path / "cache", progress=False)
+    assert found.ids == ("a", "b", "c", "twin")
+    np.testing.assert_array_equal(found[0], found[3])
+    assert len(encoder.encoded) == 3
+
+
+def test_what_changes_the_values_changes_the_entry(tmp_path: Path, items: list[Item]) -> None:
+    cache = tmp_path / "cache"
+    encode_cached(CountingEncoder(), items, cache, progress=False)
+    other = CountingEncoder("another revision")
+    encode_cached(other, items, cache, progress=False)
+    assert len(other.encoded) == 3
+    cut = CountingEncoder()
+    pieces = [dataclasses.replace(items[0], id=f"p{s}", start_seconds=s) for s in (0.0, 1.0)]
+    encode_cached(cut, pieces, cache, progress=False)
+    assert cut.encoded == ["p0.0", "p1.0"]
+    Path(str(items[1].audio)).write_bytes(b"8")
+    os.utime(str(items[1].audio), ns=(1, 1))
+    changed = CountingEncoder()
+    found = encode_cached(changed, items, cache, progress=False)
+    assert changed.encoded == ["b"]
+    assert found[1].tolist() == [[ord("8"), ord("8") + 1]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:10],
+        lambda content: content[:-1],
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        lambda content: b"{}\n" + content,
+        lambda content: b"[1]\n" + content,
+        lambda content: b"\xff\xfe\n" + content,
+        lambda content: content.replace(b"steps-1", b"steps-9"),
+    ],
+)
+def test_damaged_entries_are_encoded_again(damage, tmp_path: Path, items: list[Item]) -> None:
+    cache = tmp_path / "cache"
+    encoder = CountingEncoder()
+    first = encode_cached(encoder, items, cache, progress=False)
+    for path in cache.rglob("*.steps"):
+        path.write_bytes(damage(path.read_bytes()))
+    assert same(encode_cached(encoder, items, cache, progress=False), first)
+    assert len(encoder.encoded) == 6
+    assert same(encode_cached(encoder, items, cache, progress=False), first)
+    assert len(encoder.encoded) == 6
+
+
+def test_unusable_recordings_are_raised_or_skipped(tmp_path: Path, items: list[Item]) -> None:
+    Path(str(items[1].audio)).write_bytes(b"broken file")
+    missing = Item("gone", "cmn", audio=str(tmp_path / "gone.wav"))
+    encoder = CountingEncoder()
+    with pytest.raises(AudioError, match="not audio"):
+        encode_cached(encoder, items, None, progress=False)
+    with pytest.raises(AudioError, match=r"gone\.wav: item 'gone': No such file"):
+        encode_cached(encoder, [missing], None, progress=False)
+    skipped: list[tuple[str, str]] = []
+    found = encode_cached(encoder, [missing, *items], None, progress=False, skipped=skipped)
+    assert found.ids == ("a", "c")
+    assert [item for item, _ in skipped] == ["gone", "b"]
+    with pytest.raises(IsoglossError, match="none of 1 items could be encoded"):
+        encode_cached(encoder, [missing], None, progress=False, skipped=[])
+    with pytest.raises(ValueError, match="no item"):
+        encode_cached(encoder, [], None, progress=False)
+
+
+def test_an_encoder_that_mixes_up_ids_is_refused(items: list[Item]) -> None:
+    class Backwards(CountingEncoder):
+        def encode(self, items: list[Item]) -> Sequences:
+            return super().encode(items).select(range(len(items) - 1, -1, -1))
+
+    with pytest.raises(ValueError, match="check_encoder"):
+        encode_cached(Backwards(), items, None, progress=False)
+
+
+def test_made_by_that_hides_a_change_is_refused(tmp_path: Path, items: list[Item]) -> None:
+    encode_cached(CountingEncoder(), items[:1], tmp_path / "cache", progress=False)
+    liar = CountingEncoder()
+    liar.step_seconds = 0.02
+    with pytest.raises(ValueError, match="made_by must name everything"):
+        encode_cached(liar, items, tmp_path / "cache", progress=False)
+
+
+def _fill(cache: str, paths: list[str], pause: float) -> None:
+    encoder = CountingEncoder()
+    items = [Item(Path(path).stem, "cmn", audio=path) for path in paths]
+    for item in items:
+        encode_cached(encoder, [item], Path(cache), progress=False)
+        time.sleep(pause)
+
+
+def test_concurrent_writers_and_kill_9_leave_a_sound_cache(tmp_path: Path) -> None:
+    paths = []
+    for number in range(60):
+        path = tmp_path / f"{number}.wav"
+        path.write_bytes(bytes([number + 1]) * 20_000)
+        paths.append(str(path))
+    cache = tmp_path / "cache"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_fill, args=(str(cache), paths, 0.002)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    time.sleep(0.1)
+    os.kill(writers[0].pid or 0, signal.SIGKILL)
+    for writer in writers:
+        writer.join()
+    encoder = CountingEncoder()
+    items = [Item(Path(path).stem, "cmn", audio=path) for path in paths]
+    found = encode_cached(encoder, items, cache, progress=False)
+    assert encoder.encoded == []
+    assert [found[i][0, 0] for i in range(60)] == list(range(1, 61))

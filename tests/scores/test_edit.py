@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isogloss.scores import edit_similarity
+
+strings = st.lists(st.text(alphabet="ab今", max_size=7), max_size=6)
+
+
+def slow_distance(a: str, b: str) -> int:
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        previous, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (x != y))
+    return row[-1]
+
+
+def test_by_hand() -> None:
+    found = edit_similarity(["kitten", "", "ab"], ["sitting", ""])
+    np.testing.assert_allclose(found, [[1 - 3 / 7, 0], [0, 1], [0, 0]], atol=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_symbols_of_several_characters() -> None:
+    found = edit_similarity([["ts", "a", "u"]], [["t", "s", "a"], ["ts", "a"]])
+    np.testing.assert_allclose(found, [[0, 2 / 3]], atol=1e-6)
+
+
+def test_no_strings() -> None:
+    assert edit_similarity([], ["a"]).shape == (0, 1)
+    assert edit_similarity(["a"], []).shape == (1, 0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(strings, strings)
+def test_equals_the_textbook(a: list[str], b: list[str]) -> None:
+    found = edit_similarity(a, b)
+    for i, x in enumerate(a):
+        for j, y in enumerate(b):
+            longest = max(len(x), len(y), 1)
+            assert abs(found[i, j] - (1 - slow_distance(x, y) / longest)) < 1e-6
+    np.testing.assert_array_equal(found, edit_similarity(b, a).T)
+
+
+def test_blocks_change_nothing(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("abcd"), rng.integers(0, 20))) for _ in range(15)]
+    whole = edit_similarity(texts, texts)
+    monkeypatch.setattr("isogloss.scores.edit._CELLS_AT_ONCE", 50)
+    np.testing.assert_array_equal(whole, edit_similarity(texts, texts))
