@@ -134,6 +134,8 @@ def test_words_of_a_command_line_are_understood(installed, tmp_path) -> None:
     }
     load_reader("everything")(tmp_path, needed="n", flag=None, words=["x"], pairs={"a": "b"})
     assert (SEEN["flag"], SEEN["size"], SEEN["words"]) == (False, 1.5, ("x",))
+    load_reader("everything")(tmp_path, needed="n", pairs="cmn/word=a,yue=b, c,hak=d")
+    assert SEEN["pairs"] == {"cmn/word": "a", "yue": "b, c", "hak": "d"}
 
 
 @pytest.mark.parametrize(

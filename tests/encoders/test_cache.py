@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import signal
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -164,12 +164,29 @@ def test_made_by_that_hides_a_change_is_refused(tmp_path: Path, items: list[Item
         encode_cached(liar, items, tmp_path / "cache", progress=False)
 
 
-def _fill(cache: str, paths: list[str], pause: float) -> None:
-    encoder = CountingEncoder()
-    items = [Item(Path(path).stem, "cmn", audio=path) for path in paths]
-    for item in items:
-        encode_cached(encoder, [item], Path(cache), progress=False)
-        time.sleep(pause)
+WRITER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from isogloss.encoders import encode_cached
+from isogloss.types import Item, Sequences
+
+class Encoder:
+    made_by = "counting"
+    def encode(self, items):
+        contents = [np.frombuffer(Path(i.audio).read_bytes(), np.uint8) for i in items]
+        steps = [c.astype(np.float32).reshape(-1, 1) for c in contents]
+        steps = [np.hstack([s, s + 1]) for s in steps]
+        return Sequences.from_list([i.id for i in items], steps, step_seconds=0.04,
+                                   made_by=self.made_by)
+
+cache, *paths = sys.argv[1:]
+for path in paths:
+    item = Item(Path(path).stem, "cmn", audio=path)
+    encode_cached(Encoder(), [item], Path(cache), progress=False)
+    print(path, flush=True)
+    time.sleep(0.005)
+"""
 
 
 def test_concurrent_writers_and_kill_9_leave_a_sound_cache(tmp_path: Path) -> None:
@@ -179,14 +196,16 @@ def test_concurrent_writers_and_kill_9_leave_a_sound_cache(tmp_path: Path) -> No
         path.write_bytes(bytes([number + 1]) * 20_000)
         paths.append(str(path))
     cache = tmp_path / "cache"
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_fill, args=(str(cache), paths, 0.002)) for _ in range(3)]
+    command = [sys.executable, "-c", WRITER, str(cache), *paths]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert writers[0].stdout is not None
+    for _ in range(5):
+        writers[0].stdout.readline()
+    writers[0].kill()
     for writer in writers:
-        writer.start()
-    time.sleep(0.1)
-    os.kill(writers[0].pid or 0, signal.SIGKILL)
-    for writer in writers:
-        writer.join()
+        writer.communicate()
+    assert writers[0].returncode == -signal.SIGKILL
+    assert writers[1].returncode == writers[2].returncode == 0
     encoder = CountingEncoder()
     items = [Item(Path(path).stem, "cmn", audio=path) for path in paths]
     found = encode_cached(encoder, items, cache, progress=False)

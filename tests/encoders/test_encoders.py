@@ -5,23 +5,21 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from typing import TYPE_CHECKING
-
-from isogloss.encoders import check_encoder, encoder_names, load_encoder, mean_pool  # noqa: E402
-from isogloss.errors import AudioError, IsoglossError, UnknownName  # noqa: E402
-from isogloss.speech.checkpoint import save_model  # noqa: E402
-from isogloss.speech.ctc import CtcModel  # noqa: E402
-from isogloss.speech.features import fbank  # noqa: E402
-from isogloss.speech.tokens import Tokenizer  # noqa: E402
-from isogloss.speech.zipformer import ZipformerConfig  # noqa: E402
-from isogloss.types import Item, Sequences  # noqa: E402
-from makers import melody, write_wav  # noqa: E402
+from isogloss.encoders import check_encoder, encoder_names, load_encoder, mean_pool
+from isogloss.errors import AudioError, IsoglossError, UnknownName
+from isogloss.speech.checkpoint import save_model
+from isogloss.speech.ctc import CtcModel
+from isogloss.speech.features import fbank
+from isogloss.speech.tokens import Tokenizer
+from isogloss.speech.zipformer import ZipformerConfig
+from isogloss.types import Item, Sequences
+from makers import melody, write_wav
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -77,7 +77,7 @@ def test_bad_lines_are_left_out_with_their_reason(tmp_path: Path) -> None:
         ("c", "no audio"),
         ("d", "no transcript"),
     ]
-    assert "cmn" in chosen.skipped[1].detail
+    assert "did you mean" in chosen.skipped[1].detail
     assert count_reasons(chosen.skipped).startswith("1 x bad id in the manifest")
 
 

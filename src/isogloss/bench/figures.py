@@ -167,8 +167,26 @@ def _legend(series: Sequence[Series]) -> str:
     return f'<ul class="legend">{entries}</ul>'
 
 
-def bars(rows: Sequence[Bar], *, title: str, chance: float | None = None) -> str:
-    """Horizontal bars from 0 to 100 %, with whiskers, values in text, and a line at chance."""
+def bars(
+    blocks: Sequence[tuple[str, Sequence[Bar]]], *, title: str, chance: float | None = None
+) -> str:
+    """Horizontal bars from 0 to 100 %, with whiskers, values in text, and a line at chance.
+
+    Args:
+        blocks: heading ('' for none) and bars of each block.
+        title: the table's caption.
+        chance: a share to mark in every bar.
+    """
+    bodies = []
+    for heading, rows in blocks:
+        head = ""
+        if heading:
+            head = f'<tr><th scope="rowgroup" colspan="3" class="head">{escape(heading)}</th></tr>'
+        bodies.append(f"<tbody>{head}{''.join(_bar_rows(rows, chance))}</tbody>")
+    return f'<table class="bars"><caption>{escape(title)}</caption>{"".join(bodies)}</table>'
+
+
+def _bar_rows(rows: Sequence[Bar], chance: float | None) -> list[str]:
     parts = []
     for row in rows:
         whisker = ""
@@ -186,24 +204,28 @@ def bars(rows: Sequence[Bar], *, title: str, chance: float | None = None) -> str
             f'<b class="{row.style}" style="width:{100 * row.value:.2f}%"></b>{whisker}{line}'
             f'</span></td><td class="num">{100 * row.value:.1f}<small>{between}</small></td></tr>'
         )
-    return (
-        f'<table class="bars"><caption>{escape(title)}</caption>'
-        f"<tbody>{''.join(parts)}</tbody></table>"
-    )
+    return parts
 
 
 def _interval(low: float, high: float) -> str:
     return f" {100 * low:.1f}–{100 * high:.1f}"
 
 
-def palette_png(levels: npt.NDArray[np.uint8]) -> bytes:
+def palette_png(levels: npt.NDArray[np.uint8], *, low: int = 0, high: int = 255) -> bytes:
     """A PNG of (T, U) map levels, row 0 at the top, coloured by the palette of maps.
 
     Each pixel is its level as an index, so any reader of PNG gets the values back.
 
+    Args:
+        levels: the map.
+        low: level with the first colour of the palette; lower ones have it too.
+        high: level with its last colour. Between them no two levels have one colour.
+
     Raises:
-        ValueError: the array is not (T, U) uint8 with T and U at least 1.
+        ValueError: the array is not (T, U) uint8 with T and U at least 1, or high is below low.
     """
+    if not 0 <= low <= high <= 255:
+        raise ValueError(f"expected 0 <= low <= high <= 255, got {low} and {high}")
     if levels.ndim != 2 or levels.dtype != np.uint8 or not levels.size:
         raise ValueError(f"levels must be (T, U) uint8, got {levels.shape} {levels.dtype}")
     height, width = levels.shape
@@ -214,11 +236,18 @@ def palette_png(levels: npt.NDArray[np.uint8]) -> bytes:
         [
             b"\x89PNG\r\n\x1a\n",
             _chunk(b"IHDR", header),
-            _chunk(b"PLTE", map_palette().tobytes()),
+            _chunk(b"PLTE", map_palette()[_stretched(low, high)].tobytes()),
             _chunk(b"IDAT", zlib.compress(rows.tobytes(), 9)),
             _chunk(b"IEND", b""),
         ]
     )
+
+
+def _stretched(low: int, high: int) -> npt.NDArray[np.intp]:
+    """For each of 256 levels its place in the palette; the page's script does the converse."""
+    share = (np.arange(256) - low) / max(1, high - low)
+    places: npt.NDArray[np.intp] = np.rint(255 * share.clip(0, 1)).astype(np.intp)
+    return places
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

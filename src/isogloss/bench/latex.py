@@ -8,6 +8,7 @@ from isogloss._files import write_text
 from isogloss.bench.summary import encoder_label, group_cells, is_grouped, set_label, set_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from isogloss.bench.store import RunResult
@@ -57,7 +58,7 @@ def latex_matrix(result: RunResult, measure: str = "R@1") -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
-def write_latex(results: list[RunResult], path: Path, measure: str = "R@1") -> None:
+def write_latex(results: Sequence[RunResult], path: Path, measure: str = "R@1") -> None:
     """One table for each result, in order, in one file."""
     write_text(path, "\n".join(latex_matrix(result, measure) for result in results))
 

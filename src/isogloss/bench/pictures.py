@@ -49,7 +49,7 @@ def write_matrix_png(results: Sequence[RunResult], path: Path) -> None:
         labels = _plain_labels(result, names)
         axis.set_xticks(range(len(names)), labels, rotation=40, ha="right", fontsize=8)
         axis.set_yticks(range(len(names)), labels, fontsize=8)
-        axis.set_title(encoder_label(result.encoder), fontsize=10)
+        axis.set_title(_plain(encoder_label(result.encoder), "encoder"), fontsize=10)
         axis.set_xlabel("answer", fontsize=8)
         axis.set_ylabel("query", fontsize=8)
         if size <= _MOST_NUMBERS:
@@ -87,7 +87,13 @@ def write_layers_png(results: Sequence[RunResult], path: Path) -> bool:
         above = [
             0 if m["high"] is None else max(0.0, 100 * (m["high"] - m["value"])) for _, m in found
         ]
-        axis.errorbar(x, y, yerr=[below, above], marker="o", label=encoder_label(result.encoder))
+        axis.errorbar(
+            x,
+            y,
+            yerr=[below, above],
+            marker="o",
+            label=_plain(encoder_label(result.encoder), "encoder"),
+        )
         axis.set_xticks(x, [e["label"].replace(" output", "") for e, _ in found], fontsize=8)
     axis.set_ylim(0, 100)
     axis.set_xlabel("layer")
@@ -103,10 +109,11 @@ def _plain_labels(result: RunResult, names: Sequence[str]) -> list[str]:
     labels = set_labels(result)
     if is_grouped(result):
         labels = {name: set_label(name, "group") for name in names}
-    return [
-        labels[name] if labels[name].isascii() else f"set {index + 1}"
-        for index, name in enumerate(names)
-    ]
+    return [_plain(labels[name], f"set {index + 1}") for index, name in enumerate(names)]
+
+
+def _plain(text: str, otherwise: str) -> str:
+    return text if text.isascii() and "$" not in text else otherwise
 
 
 def _figure() -> Any:

@@ -17,6 +17,7 @@ from isogloss.bench.report_tables import (
     matrix_section,
     measures_section,
     pairs_section,
+    plural,
     recipe_section,
 )
 from isogloss.bench.summary import BASELINES, chance_of, encoder_label, role_of
@@ -99,7 +100,7 @@ def _guide(results: Sequence[RunResult]) -> str:
     parts = [
         f"A sentence is spoken in one {by}; which of {pool} recordings in another {by} says the "
         f"same? R@1 is the share of queries whose nearest recording is the right one, here "
-        f"averaged over the {pairs} ordered pairs of {sets}."
+        f"averaged over the {pairs} ordered pairs of {sets} {plural(first)}."
     ]
     if mean is not None:
         found = f"{encoder_label(first.encoder)} finds it for {_percent(mean)} of the queries"

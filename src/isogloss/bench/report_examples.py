@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isogloss.bench.colours import map_palette
 from isogloss.bench.examples import StepMap, unpack_map
 from isogloss.bench.figures import palette_png, png_uri, ticks
 from isogloss.bench.summary import encoder_label, set_labels
@@ -59,18 +58,14 @@ def examples_section(result: RunResult, corpus: Corpus | None) -> str:
 
 
 def _legend() -> str:
-    """A bar of the palette: -1 to 1."""
+    """A bar of the palette; what its ends are stands under each map."""
     levels = np.arange(256, dtype=np.uint8)[np.newaxis]
     uri = png_uri(palette_png(levels))
     return (
-        f'<p class="note">cosine −1 <img class="maplegend" src="{uri}" '
-        f'alt="colour scale from {_rgb(0)} at −1 to {_rgb(255)} at 1"> 1</p>'
+        f'<p class="note">unlike <img class="maplegend" src="{uri}" '
+        'alt="colour scale from dark blue to pale yellow"> alike; the colours span the cosines '
+        "of each query, written under its maps</p>"
     )
-
-
-def _rgb(level: int) -> str:
-    r, g, b = map_palette()[level].tolist()
-    return f"rgb({r}, {g}, {b})"
 
 
 def _example(
@@ -86,6 +81,12 @@ def _example(
             f"right answer at rank {example['rank']} of {example['n']}, "
             f"score {example['score']:.3f}; chosen instead {example['hit_score']:.3f}"
         )
+    maps = {which: unpack_map(stored) for which, stored in example["maps"].items()}
+    # Maps of one query share their colours, or they could not be compared.
+    span = (
+        min(int(m.levels.min()) for m in maps.values()),
+        max(int(m.levels.max()) for m in maps.values()),
+    )
     players = [_player("query", query, items.get(example["query_id"]), example["query_id"])]
     sides = []
     if example["right"]:
@@ -95,14 +96,14 @@ def _example(
     else:
         sides.append(
             _player("chosen, wrong", target, items.get(example["hit_id"]), example["hit_id"])
-            + _map(unpack_map(example["maps"]["hit"]), query, f"{target}, chosen")
+            + _map(maps["hit"], span, query, f"{target}, chosen")
         )
         sides.append(
             _player("right answer", target, items.get(example["target_id"]), example["target_id"])
-            + _map(unpack_map(example["maps"]["target"]), query, f"{target}, right")
+            + _map(maps["target"], span, query, f"{target}, right")
         )
     if not sides:
-        sides.append(_map(unpack_map(example["maps"]["target"]), query, target))
+        sides.append(_map(maps["target"], span, query, target))
     one = " one" if len(sides) == 1 else ""
     columns = "".join(f"<div>{side}</div>" for side in sides)
     return (
@@ -165,7 +166,7 @@ def wav_uri(samples: FloatArray, sample_rate_hz: int) -> str:
     return "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _map(found: StepMap, query: str, answer: str) -> str:
+def _map(found: StepMap, span: tuple[int, int], query: str, answer: str) -> str:
     """The picture of a map with axes in seconds; its pixels are the levels."""
     rows, columns = found.levels.shape
     wide = _MAP_WIDTH - _MAP_LEFT - 6
@@ -188,6 +189,8 @@ def _map(found: StepMap, query: str, answer: str) -> str:
         f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">'
         f"{escape(query)} (s)</text>"
     )
+    low, high = span
+    picture = png_uri(palette_png(found.levels, low=low, high=high))
     mean_best = found.values.max(axis=1).mean()
     told = escape(
         f"Similarity map of {query} ({found.query_seconds:.1f} s) and {answer} "
@@ -196,11 +199,13 @@ def _map(found: StepMap, query: str, answer: str) -> str:
     )
     return (
         f'<figure class="map" data-width="{columns}" data-height="{rows}" '
-        f'data-across="{found.target_seconds:.3f}" data-down="{found.query_seconds:.3f}">'
+        f'data-across="{found.target_seconds:.3f}" data-down="{found.query_seconds:.3f}" '
+        f'data-low="{low}" data-high="{high}">'
         f'<svg viewBox="0 0 {_MAP_WIDTH} {total}" role="img" aria-label="{told}">'
         f'<image x="{_MAP_LEFT}" y="{_MAP_TOP}" width="{wide}" height="{high}" '
-        f'preserveAspectRatio="none" href="{png_uri(palette_png(found.levels))}"/>'
+        f'preserveAspectRatio="none" href="{picture}"/>'
         f'<rect class="frame" x="{_MAP_LEFT}" y="{_MAP_TOP}" width="{wide}" height="{high}"/>'
         f"{''.join(parts)}</svg>"
-        f"<output>mean best cosine of a query step {mean_best:.2f}</output></figure>"
+        f"<output>mean best cosine of a query step {mean_best:.2f}; colours from "
+        f"{low / 127.5 - 1:.2f} to {high / 127.5 - 1:.2f}</output></figure>"
     )

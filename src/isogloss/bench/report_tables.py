@@ -31,6 +31,7 @@ __all__ = [
     "matrix_section",
     "measures_section",
     "pairs_section",
+    "plural",
     "recipe_section",
     "styles",
 ]
@@ -39,7 +40,6 @@ __all__ = [
 _MOST_SETS_SHOWN = 24
 _MOST_PAIRS_LISTED = 90
 _CELL_WITH_INTERVAL = 10
-Cell = "Mapping[str, Any] | None"
 
 
 def styles(results: Sequence[RunResult]) -> dict[str, str]:
@@ -70,7 +70,7 @@ def headline(results: Sequence[RunResult]) -> str:
             rows.append(_bar(label, mean, "sound", note))
     chance = chance_of(first)
     told = "" if chance is None else f"; dotted line: guessing, {100 * chance:.1f} %"
-    return bars(rows, title=f"R@1 in %, mean over ordered pairs{told}", chance=chance)
+    return bars([("", rows)], title=f"R@1 in %, mean over ordered pairs{told}", chance=chance)
 
 
 def _baselines(result: RunResult) -> dict[str, tuple[str, str]]:
@@ -94,21 +94,19 @@ def _bar(label: str, mean: Mapping[str, Any], style: str, note: str = "") -> Bar
 def matrix_section(results: Sequence[RunResult]) -> str:
     """Heatmaps of R@1: groups where sets share one, and single sets where they are few."""
     parts = ["<h2>Who finds whom</h2>"]
-    parts.append(
-        "<p>R@1 in %. Rows ask, columns answer; the diagonal is left out, or, in a table of "
-        "groups, holds the pairs within a group.</p>"
-    )
     first = results[0]
     grouped = is_grouped(first)
+    within = " In a table of groups the diagonal holds pairs within a group." if grouped else ""
+    parts.append(f"<p>R@1 in %. Rows ask, columns answer.{within}</p>")
     if grouped:
         parts.append("<h3>Groups</h3>")
         parts.append(_matrices(results, by_group=True))
     if len(first.retrieval["sets"]) <= _MOST_SETS_SHOWN:
-        parts.append(f"<h3>Single {_plural(first)}</h3>" if grouped else "")
+        parts.append(f"<h3>Single {plural(first)}</h3>" if grouped else "")
         parts.append(_matrices(results, by_group=False))
     else:
         parts.append(
-            f'<p class="note">The {len(first.retrieval["sets"])} single {_plural(first)} are in '
+            f'<p class="note">The {len(first.retrieval["sets"])} single {plural(first)} are in '
             "the CSV file.</p>"
         )
     swatches = "".join(f'<i class="h{i}"></i>' for i in range(HEAT_LEVELS + 1))
@@ -116,7 +114,8 @@ def matrix_section(results: Sequence[RunResult]) -> str:
     return "\n".join(parts)
 
 
-def _plural(result: RunResult) -> str:
+def plural(result: RunResult) -> str:
+    """What the sets of a result are, in the plural."""
     by = str(result.config.get("by", "variety"))
     return {"variety": "varieties", "site": "places"}.get(by, f"{by}s")
 
@@ -197,7 +196,7 @@ def pairs_section(results: Sequence[RunResult]) -> str:
     what = "pair of groups" if by_group else "ordered pair"
     return (
         f"<h2>Every {what}</h2>"
-        '<div class="scroll"><table class="plain"><caption>R@1 in %, with intervals; N is the '
+        '<div class="scroll"><table class="plain pairs"><caption>R@1 in %, with intervals; N is the '
         f"number of {'ordered pairs of sets' if by_group else 'queries, and of answers'}"
         f'</caption><thead><tr><th scope="col">query → answer</th><th scope="col">N</th>{head}'
         f'<th scope="col">chance</th></tr></thead><tbody>{"".join(body)}</tbody></table></div>'
@@ -282,35 +281,34 @@ def measures_section(results: Sequence[RunResult]) -> str:
 
 
 _BUCKET_KINDS = {
-    "distance": ("By distance in sound", "sound", "phonetic edit distance to the right answer"),
-    "cognates": ("By shared words", "cognates", "share of cognate words"),
+    "distance": ("By distance in sound", "Edit distance to the right answer"),
+    "cognates": ("By shared words", "Share of cognate words"),
 }
 
 
 def buckets_section(results: Sequence[RunResult]) -> str:
     """R@1 where query and right answer are alike, middling and unlike in sound or words."""
     style = styles(results)
-    blocks = []
-    for kind, (title, _, of) in _BUCKET_KINDS.items():
-        rows = []
+    charts = []
+    for kind, (title, of) in _BUCKET_KINDS.items():
+        blocks: dict[tuple[float, str], list[Bar]] = {}
         for result in results:
             for bucket in result.retrieval["buckets"]:
-                if bucket["name"].split()[1] != kind:
-                    continue
                 told = bucket["signature"]
-                label = f"{told['from']:.2f} to {told['to']:.2f}"
-                note = f"{encoder_label(result.encoder)}, {bucket['n']} queries"
-                rows.append((told["from"], _bar(label, bucket, style[result.encoder], note)))
-        if rows:
-            rows.sort(key=lambda row: row[0])
-            chart = bars([bar for _, bar in rows], title=f"R@1 in % by {of}")
-            blocks.append(f"<div><h3>{title}</h3>{chart}</div>")
-    if not blocks:
+                if bucket["name"].split()[1] == kind:
+                    heading = f"{told['from']:.2f} to {told['to']:.2f}, {bucket['n']} queries"
+                    bar = _bar(encoder_label(result.encoder), bucket, style[result.encoder])
+                    blocks.setdefault((told["from"], heading), []).append(bar)
+        if blocks:
+            rows = [(heading, found) for (_, heading), found in sorted(blocks.items())]
+            chart = bars(rows, title=f"{of}; bars are R@1 in %")
+            charts.append(f"<div><h3>{title}</h3>{chart}</div>")
+    if not charts:
         return ""
     return (
         "<h2>Does it ride on sound?</h2><p>All queries in three parts of about equal size. An "
         "encoder that hears only sound fails where the right answer sounds different.</p>"
-        f'<div class="columns">{"".join(blocks)}</div>'
+        f'<div class="columns">{"".join(charts)}</div>'
     )
 
 

@@ -73,7 +73,7 @@ def set_label(name: str, by: str) -> str:
     if by == "group":
         return _GROUPS.get(name, name.replace("_", " ").replace("-", " ").capitalize())
     variety = builtin_table().get(name)
-    return name if variety is None else variety.name
+    return name if variety is None else variety.name.removesuffix(" Chinese")
 
 
 def set_labels(result: RunResult) -> dict[str, str]:

@@ -125,7 +125,8 @@ class ReaderOption:
         if isinstance(value, Mapping):
             pairs = list(value.items())
         else:
-            words = [value] if isinstance(value, str) else value
+            # 'a=1,b=2' is two pairs; a comma that no KEY= follows belongs to the value.
+            words = re.split(r",\s*(?=[^=,]+=)", value) if isinstance(value, str) else value
             if not isinstance(words, Sequence) or not all(
                 isinstance(word, str) and "=" in word for word in words
             ):

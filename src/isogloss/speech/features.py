@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from torch import Tensor
 
     from isogloss.types import FloatArray
@@ -58,8 +59,7 @@ def fbank(samples: FloatArray | Tensor, *, sample_rate_hz: int = 16000) -> Tenso
 
     Raises:
         ValueError: not one-dimensional, not floating point, not finite, a rate below 1000 Hz, or
-            shorter than one frame (80 samples at 16 kHz round to no frame at all, and a frame
-            needs 400 samples to be filled; shorter input is refused).
+            shorter than one frame (400 samples at 16 kHz).
 
     Source: Kaldi's feature-fbank with the options of icefall and lhotse (snip_edges false, high
     frequency -400, samples in [-1, 1] instead of 16-bit values).
@@ -96,7 +96,8 @@ def _log_mel(frames: Tensor, window: Tensor, filters: Tensor) -> Tensor:
     spectrum = torch.fft.rfft(frames, n=_spectrum_points(frames.shape[1]), dim=1)
     power = spectrum.real.square() + spectrum.imag.square()
     # Kaldi's filters leave out the bin at half the sampling rate.
-    return (power[:, :-1] @ filters).clamp_min(_ENERGY_FLOOR).log()
+    energies: Tensor = power[:, :-1] @ filters
+    return energies.clamp_min(_ENERGY_FLOOR).log()
 
 
 def _mirrored(wave: Tensor, length: int, shift: int) -> Tensor:
@@ -121,18 +122,17 @@ def _window(length: int) -> Tensor:
     return (0.5 - 0.5 * phase.cos()).pow(_POVEY_EXPONENT).float()
 
 
-def _mel(
-    hertz: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | float,
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return 1127.0 * np.log1p(np.asarray(hertz, dtype=np.float64) / 700.0)
+def _mel(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return 1127.0 * np.log1p(hertz / 700.0)
 
 
 @functools.cache
 def _filters(sample_rate_hz: int, points: int) -> Tensor:
     """(points / 2, 80) triangles, equally wide and half overlapping on the mel scale."""
     high_hz = sample_rate_hz / 2 - _BELOW_NYQUIST_HZ
-    edges = np.linspace(_mel(_LOW_HZ), _mel(high_hz), MEL_BINS + 2)
-    bins = _mel(np.arange(points // 2) * (sample_rate_hz / points))[:, None]
+    low, high = _mel(np.array([_LOW_HZ, high_hz]))
+    edges = low + (high - low) / (MEL_BINS + 1) * np.arange(MEL_BINS + 2, dtype=np.float64)
+    bins = _mel(np.arange(points // 2, dtype=np.float64) * (sample_rate_hz / points))[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     weights = np.maximum(np.minimum(rising, falling), 0.0)

@@ -127,9 +127,7 @@ class _BiasNorm(torch.autograd.Function):
         return x * scale
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, gradient: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, bias, power, scale = ctx.saved_tensors
         gradient = gradient.float()
         # With s the scale of a row: ds/dx = -s (x - bias) / (C power), ds/dlog_scale = s.
@@ -153,10 +151,11 @@ class BiasNorm(Scheduled):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) scaled along its last axis."""
-        log_scale = self.log_scale
+        log_scale: Tensor = self.log_scale
         if self.training:
             log_scale = keep_within(log_scale, -1.5, 1.5)
-        return _BiasNorm.apply(x, self.bias, log_scale)
+        out: Tensor = _BiasNorm.apply(x, self.bias, log_scale)  # type: ignore[no-untyped-call]
+        return out
 
 
 class SharedDropout(Scheduled):
@@ -205,7 +204,7 @@ class _ScaleGradient(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * ctx.scale, None
 
 
@@ -220,7 +219,8 @@ class ScaleGradient(nn.Module):
         """`x`, unchanged."""
         if not self.training:
             return x
-        return _ScaleGradient.apply(x, self.scale)
+        out: Tensor = _ScaleGradient.apply(x, self.scale)  # type: ignore[no-untyped-call]
+        return out
 
 
 class _KeepWithin(torch.autograd.Function):
@@ -231,7 +231,7 @@ class _KeepWithin(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         low, high = ctx.limits
         turned = torch.where(x < low, -gradient.abs(), gradient)
@@ -246,7 +246,8 @@ def keep_within(x: Tensor, low: float, high: float) -> Tensor:
     """
     if not chance(0.6):
         return x
-    return _KeepWithin.apply(x, low, high)
+    out: Tensor = _KeepWithin.apply(x, low, high)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _PenaliseBeyond(torch.autograd.Function):
@@ -257,14 +258,15 @@ class _PenaliseBeyond(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (direction,) = ctx.saved_tensors
         return gradient + ctx.penalty * direction, None, None
 
 
 def penalise_beyond(x: Tensor, limit: float, penalty: float) -> Tensor:
     """`x` unchanged; adds penalty * (|x| - limit) of what is beyond to the loss's gradient."""
-    return _PenaliseBeyond.apply(x, limit, penalty)
+    out: Tensor = _PenaliseBeyond.apply(x, limit, penalty)  # type: ignore[no-untyped-call]
+    return out
 
 
 def _mean_over_deviation(positive_share: float) -> float:
@@ -285,7 +287,7 @@ class _Balance(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (saved,) = ctx.saved_tensors
         x = saved.float().reshape(-1, saved.shape[-1])
         low_mean, high_mean, low_rms, high_rms = ctx.limits
@@ -337,14 +339,17 @@ class Balancer(Scheduled):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x`, unchanged."""
-        return self.balance(x) if x.requires_grad and self.fires() else x
+        if x.requires_grad and self.fires():
+            return self.balance(x)
+        return x
 
     def balance(self, x: Tensor) -> Tensor:
         """`x`, unchanged, with the rule applied to its gradient."""
         low, high = (_mean_over_deviation(self.now(share)) for share in self.positive)
         # The root mean square of normal data is sqrt(pi / 2) times its mean absolute value.
         small, large = (math.sqrt(math.pi / 2) * self.now(value) for value in self.absolute)
-        return _Balance.apply(x, (low, high, small, large), 0.04)
+        out: Tensor = _Balance.apply(x, (low, high, small, large), 0.04)  # type: ignore[no-untyped-call]
+        return out
 
 
 class _Whitening(torch.autograd.Function):
@@ -355,7 +360,7 @@ class _Whitening(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (saved,) = ctx.saved_tensors
         with torch.autocast(saved.device.type, enabled=False):
             return _Whitening.changed(gradient, saved, ctx.module), None
@@ -410,7 +415,8 @@ class Whiten(Scheduled):
         """`x`, unchanged."""
         if not (self.enabled and self.training and x.requires_grad and chance(self.rate)):
             return x
-        return _Whitening.apply(x, self)
+        out: Tensor = _Whitening.apply(x, self)  # type: ignore[no-untyped-call]
+        return out
 
 
 def regulariser_state(module: nn.Module) -> dict[str, float]:

@@ -70,15 +70,15 @@ class ConvNeXt(Scheduled):
 
     def _pointwise(self, x: Tensor) -> Tensor:
         """The two-layer network with SwooshL, at every point of (N, T, F, C)."""
-        weight1, bias1 = self.pointwise_conv1.weight[:, :, 0, 0], self.pointwise_conv1.bias
-        weight2, bias2 = self.pointwise_conv2.weight[:, :, 0, 0], self.pointwise_conv2.bias
+        first, second = self.pointwise_conv1, self.pointwise_conv2
+        weight1, weight2 = first.weight[:, :, 0, 0], second.weight[:, :, 0, 0]
         balances = x.requires_grad and self.hidden_balancer.fires()
         if x.is_cuda or balances:
-            hidden = F.linear(x, weight1, bias1)
+            hidden = F.linear(x, weight1, first.bias)
             if balances:
                 hidden = self.hidden_balancer.balance(hidden)
-            return F.linear(swoosh_l(hidden), weight2, bias2)
-        out = pointwise_network(x.flatten(0, 2), weight1, bias1, weight2, bias2)
+            return F.linear(swoosh_l(hidden), weight2, second.bias)
+        out = pointwise_network(x.flatten(0, 2), weight1, first.bias, weight2, second.bias)
         return out.view(*x.shape[:3], -1)
 
 
@@ -96,7 +96,7 @@ class Conv2dSubsampling(nn.Module):
         *,
         channels: tuple[int, int, int] = (8, 32, 128),
         dropout: Rate = 0.1,
-        skip_rate: Rate = Schedule(((0.0, 0.2), (20000.0, 0.015))),
+        skip_rate: Rate = 0.0,
     ) -> None:
         super().__init__()
         first, second, third = channels

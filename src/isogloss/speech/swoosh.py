@@ -61,7 +61,7 @@ class _Swoosh(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         if x.is_cuda or x.numel() <= _BLOCK or not (x.is_contiguous() and gradient.is_contiguous()):
             slope = torch.sub(x, ctx.offset).sigmoid_().sub_(_SLOPE)
@@ -76,12 +76,14 @@ class _Swoosh(torch.autograd.Function):
 
 def swoosh_l(x: Tensor) -> Tensor:
     """SwooshL of every element: log(1 + exp(x - 4)) - 0.08 x - 0.035, same shape and dtype."""
-    return _Swoosh.apply(x, _OFFSET_L, _CONSTANT_L)
+    out: Tensor = _Swoosh.apply(x, _OFFSET_L, _CONSTANT_L)  # type: ignore[no-untyped-call]
+    return out
 
 
 def swoosh_r(x: Tensor) -> Tensor:
     """SwooshR of every element: log(1 + exp(x - 1)) - 0.08 x - 0.313261687; 0 at 0."""
-    return _Swoosh.apply(x, _OFFSET_R, _CONSTANT_R)
+    out: Tensor = _Swoosh.apply(x, _OFFSET_R, _CONSTANT_R)  # type: ignore[no-untyped-call]
+    return out
 
 
 class SwooshL(nn.Module):
@@ -101,7 +103,7 @@ class SwooshR(nn.Module):
 
 
 def pointwise_network(
-    x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor
+    x: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None
 ) -> Tensor:
     """Linear, SwooshL, linear: (M, C) to (M, D) through a hidden layer that never leaves the cache.
 
@@ -111,16 +113,19 @@ def pointwise_network(
     Args:
         x: (M, C).
         weight1: (H, C).
-        bias1: (H,), required.
+        bias1: (H,), or None for zeros.
         weight2: (D, H).
-        bias2: (D,), required.
+        bias2: (D,), or None for zeros.
     """
+    bias1 = weight1.new_zeros(len(weight1)) if bias1 is None else bias1
+    bias2 = weight2.new_zeros(len(weight2)) if bias2 is None else bias2
     parts = [x, weight1, bias1, weight2, bias2]
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         parts = [part.to(dtype) for part in parts]
     with torch.autocast(x.device.type, enabled=False):
-        return _PointwiseNetwork.apply(*parts)
+        out: Tensor = _PointwiseNetwork.apply(*parts)  # type: ignore[no-untyped-call]
+        return out
 
 
 class _PointwiseNetwork(torch.autograd.Function):
@@ -146,7 +151,7 @@ class _PointwiseNetwork(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(gradient.device.type, enabled=False):
             return _pointwise_gradients(gradient.contiguous(), *ctx.saved_tensors)
 

@@ -29,51 +29,16 @@ from isogloss.speech.zipformer_layers import (
 
 __all__ = ["SpeechEncoder", "Zipformer", "ZipformerConfig"]
 
-_Six = tuple[int, int, int, int, int, int]
-
-_SIZES: dict[str, dict[str, _Six]] = {
-    "tiny": {
-        "layers": (1, 1, 1, 1, 1, 1),
-        "feedforward_dims": (192,) * 6,
-        "dims": (128,) * 6,
-        "unmasked_dims": (128,) * 6,
-    },
-    "small": {
-        "layers": (2, 2, 2, 2, 2, 2),
-        "feedforward_dims": (512, 768, 768, 768, 768, 768),
-        "dims": (192, 256, 256, 256, 256, 256),
-        "unmasked_dims": (192,) * 6,
-    },
-    "medium": {
-        "layers": (2, 2, 3, 4, 3, 2),
-        "feedforward_dims": (512, 768, 1024, 1536, 1024, 768),
-        "dims": (192, 256, 384, 512, 384, 256),
-        "unmasked_dims": (192, 192, 256, 256, 256, 192),
-    },
-    "large": {
-        "layers": (2, 2, 4, 5, 4, 2),
-        "feedforward_dims": (512, 768, 1536, 2048, 1536, 768),
-        "dims": (192, 256, 512, 768, 512, 256),
-        "unmasked_dims": (192, 192, 256, 320, 256, 192),
-    },
-    "xlarge": {
-        "layers": (2, 2, 4, 5, 4, 2),
-        "feedforward_dims": (512, 1024, 2048, 3072, 2048, 1024),
-        "dims": (192, 384, 768, 1024, 768, 384),
-        "unmasked_dims": (192, 192, 256, 320, 256, 192),
-    },
-}
-
 
 @dataclass(frozen=True)
 class ZipformerConfig:
     """Shape of a Zipformer and the training-time rules that are on. Six numbers, one per stack."""
 
-    layers: tuple[int, ...] = _SIZES["medium"]["layers"]
-    feedforward_dims: tuple[int, ...] = _SIZES["medium"]["feedforward_dims"]
-    dims: tuple[int, ...] = _SIZES["medium"]["dims"]
+    layers: tuple[int, ...] = (2, 2, 3, 4, 3, 2)
+    feedforward_dims: tuple[int, ...] = (512, 768, 1024, 1536, 1024, 768)
+    dims: tuple[int, ...] = (192, 256, 384, 512, 384, 256)
     # Channels that the feature mask never hides.
-    unmasked_dims: tuple[int, ...] = _SIZES["medium"]["unmasked_dims"]
+    unmasked_dims: tuple[int, ...] = (192, 192, 256, 256, 256, 192)
     heads: tuple[int, ...] = (4, 4, 4, 8, 4, 4)
     kernels: tuple[int, ...] = (31, 31, 15, 15, 15, 31)
     # Relative to the 50 Hz of the embedding.
@@ -124,15 +89,15 @@ class ZipformerConfig:
     def of_size(cls, size: str, **changes: Any) -> ZipformerConfig:
         """The configuration of a named size, with `changes` to its fields.
 
-        Parameters of encoder and front end: tiny 2.7, small 22.0, medium 64.0, large 146.6 and
-        xlarge 286.1 million. All but tiny are the sizes of the public checkpoints.
+        Parameters of encoder and front end: micro 2.3, tiny 2.7, small 22.0, medium 64.0, large
+        146.6 and xlarge 286.1 million. From small on these are the sizes of public checkpoints.
 
         Raises:
             UnknownName: `size` is none of these.
         """
         if size not in _SIZES:
             raise UnknownName("size", size, _SIZES)
-        return replace(cls(**_SIZES[size]), **changes)
+        return replace(_SIZES[size], **changes)
 
     @property
     def output_dim(self) -> int:
@@ -150,6 +115,43 @@ class ZipformerConfig:
         if self.dropout is None:
             return Schedule(((0.0, 0.3), (20000.0, 0.1)))
         return self.dropout
+
+
+_SIZES = {
+    # tiny with a front end of an eighth of the work: for laptops, trains over twice as fast.
+    "micro": ZipformerConfig(
+        layers=(1, 1, 1, 1, 1, 1),
+        feedforward_dims=(192, 192, 192, 192, 192, 192),
+        dims=(128, 128, 128, 128, 128, 128),
+        unmasked_dims=(128, 128, 128, 128, 128, 128),
+        front_channels=(8, 16, 32),
+    ),
+    "tiny": ZipformerConfig(
+        layers=(1, 1, 1, 1, 1, 1),
+        feedforward_dims=(192, 192, 192, 192, 192, 192),
+        dims=(128, 128, 128, 128, 128, 128),
+        unmasked_dims=(128, 128, 128, 128, 128, 128),
+    ),
+    "small": ZipformerConfig(
+        layers=(2, 2, 2, 2, 2, 2),
+        feedforward_dims=(512, 768, 768, 768, 768, 768),
+        dims=(192, 256, 256, 256, 256, 256),
+        unmasked_dims=(192, 192, 192, 192, 192, 192),
+    ),
+    "medium": ZipformerConfig(),
+    "large": ZipformerConfig(
+        layers=(2, 2, 4, 5, 4, 2),
+        feedforward_dims=(512, 768, 1536, 2048, 1536, 768),
+        dims=(192, 256, 512, 768, 512, 256),
+        unmasked_dims=(192, 192, 256, 320, 256, 192),
+    ),
+    "xlarge": ZipformerConfig(
+        layers=(2, 2, 4, 5, 4, 2),
+        feedforward_dims=(512, 1024, 2048, 3072, 2048, 1024),
+        dims=(192, 384, 768, 1024, 768, 384),
+        unmasked_dims=(192, 192, 256, 320, 256, 192),
+    ),
+}
 
 
 class Downsample(nn.Module):
@@ -170,7 +172,7 @@ class Downsample(nn.Module):
         missing = -steps % self.factor
         if missing:
             x = F.pad(x, (0, 0, 0, missing))
-        groups = x.unflatten(1, (-1, self.factor))
+        groups = x.reshape(len(x), -1, self.factor, x.shape[2])
         if not missing and mask is None:
             return torch.einsum("ngkc,k->ngc", groups, weights)
         lengths = torch.full((1,), steps, device=x.device) if mask is None else mask.lengths

@@ -159,7 +159,8 @@ class AttentionWeights(Scheduled):
             scores = penalise_beyond(scores, 25.0, 1e-4)
         if mask is not None:
             scores = scores + mask.key_bias
-        return scores.softmax(dim=-1)
+        weights: Tensor = scores.softmax(dim=-1)
+        return weights
 
     def _position_scores(self, where: Tensor, position: Tensor) -> Tensor:
         """(N, H, T, T) from (N, H, T, d): entry i, j takes the offset j - i."""

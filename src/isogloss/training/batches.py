@@ -74,7 +74,8 @@ def plan_epoch(
 
     Args:
         seconds: duration of each utterance, at least one.
-        max_batch_seconds: utterances times the longest of them stays below this.
+        max_batch_seconds: the utterances of a batch are together at most as long; padding, which
+            the groups keep small, is not counted.
         buckets: number of groups of similar duration.
         seed: decides, with `epoch`, the order and who is together.
         epoch: number of the epoch.

@@ -83,7 +83,7 @@ class TrainConfig:
     uninterrupted one would."""
 
     max_batch_seconds: float = 120.0
-    """Seconds of audio in a batch, padding included."""
+    """Most seconds of audio in a batch, padding not counted (icefall's max-duration)."""
     buckets: int = 20
     """Groups of similar duration from which batches are drawn."""
     min_seconds: float = 0.3

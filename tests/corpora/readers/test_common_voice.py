@@ -83,6 +83,13 @@ def test_validated_alone_leaks_nothing_either(corpus) -> None:
     assert [item.id for item in result.corpus.items] == ["c5"]
 
 
+def test_validated_is_left_alone_where_the_test_set_is_not_known(corpus) -> None:
+    (corpus / "zh-HK" / "test.tsv").unlink()
+    result = read(corpus, splits=("validated",), locales=("zh-HK",))
+    assert len(result.corpus) == 0
+    assert result.skipped[0].reason == "without test nobody knows what it would leak"
+
+
 def test_the_folder_of_one_locale_is_enough(corpus) -> None:
     result = check_reader(read, corpus / "yue", expected_items=1)
     assert result.corpus.items[0].variety == "yue"

@@ -170,7 +170,7 @@ class Gathering:
             )
             return False
         if item.id in self._items:
-            self.skip(where, f"id '{item.id}' is there twice", "give each recording its own id")
+            self.skip(where, "id is there twice", f"give one of them another id than '{item.id}'")
             return False
         unstorable = _unstorable(item)
         if unstorable is not None:

@@ -78,7 +78,7 @@ def read(
             _absolute(record, base)
             cut = deserialize(record)
             items = from_cuts([cut], varieties=_language_codes(cut, variety, varieties))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             gathering.skip(
                 where, f"not a usable cut: {_told(error)}", "write the line again with lhotse"
             )

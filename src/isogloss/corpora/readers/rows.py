@@ -115,10 +115,10 @@ def keyed_lines(path: Path, gathering: Gathering) -> dict[str, str]:
         key, *rest = line.split(maxsplit=1)
         if not rest:
             gathering.skip(
-                f"{path.name}:{number}", f"'{key}' has no value", "write 'key value' or drop it"
+                f"{path.name}:{number}", "key without a value", f"complete '{key}', or drop it"
             )
         elif key in values:
-            gathering.skip(f"{path.name}:{number}", f"key '{key}' is there twice", "drop one")
+            gathering.skip(f"{path.name}:{number}", "key is there twice", f"drop one '{key}'")
         else:
             values[key] = rest[0].strip()
     return values
