@@ -95,3 +95,29 @@ def melody_corpus(folder: Path, *, split: str | None = None) -> Path:
             }
             records.append(record if split is None else {**record, "split": split})
     return write_manifest(folder / "manifest.jsonl", records, header={"name": "melodies"})
+
+
+def recordings_with_faults(folder: Path) -> Path:
+    """A folder of nine recordings with a `metadata.tsv`, as the reader `folder` takes it.
+
+    Four are in order; the others are stereo at 44.1 kHz, silent, cut off, 0 bytes long, and of a
+    variety whose code is misspelt.
+    """
+    rows = ["audio\tvariety\tmeaning\ttranscript\tspeaker"]
+    texts = {"cmn": "他回家了", "yue": "佢返屋企喇", "hak": "佢转屋下了"}
+    for variety, (speaker, lowest_hz, overtones) in VOICES.items():
+        for number, semitones in enumerate(MELODIES[:3]):
+            suffix = "mp3" if (variety, number) == ("hak", 2) else "wav"
+            name = f"{variety}/{number}.{suffix}"
+            samples = melody(semitones, lowest_hz=lowest_hz, overtones=overtones, seed=number)
+            write_wav(folder / name, samples)
+            code = "hkk" if (variety, number) == ("hak", 0) else variety
+            rows.append(f"{name}\t{code}\ts{number}\t{texts[variety]}\t{speaker}")
+    stereo = np.repeat(melody(MELODIES[0], seed=1)[:, None], 2, axis=1)
+    write_wav(folder / "yue" / "0.wav", stereo, 44100)
+    write_wav(folder / "yue" / "1.wav", np.zeros(SAMPLE_RATE_HZ))
+    cut = folder / "yue" / "2.wav"
+    cut.write_bytes(cut.read_bytes()[:9000])
+    (folder / "hak" / "2.mp3").write_bytes(b"")
+    (folder / "metadata.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import re
-from typing import Any
+import shlex
+from typing import TYPE_CHECKING
 
 import pytest
 
 from isogloss.cli.main import NOUNS, main
+from repository.commands import commands, parser_of, verbs_of
 
-
-def parser_of(noun: str) -> argparse.ArgumentParser:
-    """The parser of one noun, made as the command line makes it."""
-    subparsers = argparse.ArgumentParser(prog="isogloss").add_subparsers()
-    importlib.import_module(NOUNS[noun][0]).add_parser(subparsers)
-    return subparsers.choices[noun]
-
-
-def verbs_of(parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """Verb to its parser; empty for a noun that is a command itself."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
-    return {}
-
-
-def commands() -> list[tuple[str, argparse.ArgumentParser]]:
-    """Every command with the words that call it."""
-    found = []
-    for noun in NOUNS:
-        parser = parser_of(noun)
-        verbs = verbs_of(parser)
-        found += [(f"{noun} {verb}", verbs[verb]) for verb in verbs] or [(noun, parser)]
-    return found
-
+if TYPE_CHECKING:
+    import argparse
 
 COMMANDS = commands()
 by_command = pytest.mark.parametrize(
@@ -64,12 +41,10 @@ def test_every_option_says_what_it_does(words: str, parser: argparse.ArgumentPar
 @by_command
 def test_examples_parse(words: str, parser: argparse.ArgumentParser) -> None:
     """What stands in an example is accepted by the command itself."""
-    import shlex
-
-    text = (parser.epilog or "").replace("\\\n", " ")
+    text = re.sub(r"\\\n\s*", "", parser.epilog or "")
     for line in re.findall(rf"^  isogloss {words}(.*)$", text, re.MULTILINE):
         # What follows several blanks explains the example.
-        arguments = re.split(r"\s{3,}|\s[|>]", line.strip())[0] if line.strip() else ""
+        arguments = re.split(r"\s{3,}|\s[|>]", line)[0]
         parser.parse_args(shlex.split(arguments))
 
 

@@ -51,3 +51,8 @@ def test_blocks_change_nothing(monkeypatch) -> None:
     whole = edit_similarity(texts, texts)
     monkeypatch.setattr("isogloss.scores.edit._CELLS_AT_ONCE", 50)
     np.testing.assert_array_equal(whole, edit_similarity(texts, texts))
+
+
+def test_strings_beyond_the_range_of_small_integers() -> None:
+    found = edit_similarity(["a", "b"], ["a" * 40_000])
+    np.testing.assert_allclose(found, [[1 / 40_000], [0]], atol=1e-7)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -62,7 +64,7 @@ def test_processes_share_an_epoch_in_equally_many_batches() -> None:
 def test_bins_rise_and_are_never_none(seconds: list[float], buckets: int) -> None:
     bins = duration_bins(seconds, buckets)
     assert 1 <= len(bins) <= max(1, buckets - 1)
-    assert all(a < b for a, b in zip(bins, bins[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(bins))
 
 
 def test_a_batch_is_padded_with_zeros_and_keeps_its_targets() -> None:

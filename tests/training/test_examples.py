@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from training.tones import config
 
 from isogloss.errors import IsoglossError
 from isogloss.speech.tokens import Tokenizer
@@ -16,6 +15,7 @@ from isogloss.training.examples import (
     tokenised,
 )
 from isogloss.types import Item
+from training.tones import config
 
 if TYPE_CHECKING:
     from pathlib import Path

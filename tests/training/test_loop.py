@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from training.tones import config, tone_corpus
 
 from isogloss._files import sha256_of_file
 from isogloss.errors import IsoglossError
 from isogloss.speech.checkpoint import load_model
 from isogloss.training import loop
 from isogloss.training.loop import NonFiniteLoss, train
+from training.tones import config, tone_corpus
 
 torch.set_num_threads(1)
 
@@ -43,11 +43,19 @@ BUSY = {"objective": "cr-ctc", "speeds": (1.0, 1.1), "max_steps": 24, "transcrip
 
 def killed(tones: Path, folder: Path, ready: Any, seconds: float) -> None:
     """Start the run in a process of its own and kill it `seconds` after `ready()`."""
-    arguments = [f"{name}={value!r}" for name, value in BUSY.items()]
+    settings = {**BUSY, "checkpoint_minutes": 1e-9}
+    arguments = [f"{name}={value!r}" for name, value in settings.items()]
     maker = Path(__file__).with_name("tones.py")
     environment = {**os.environ, "PYTHONPATH": str(maker.parent.parent), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, str(maker), str(tones), str(folder), "checkpoint_minutes=1e-9", *arguments],
+        [
+            sys.executable,
+            str(maker),
+            str(tones),
+            str(folder),
+            "checkpoint_minutes=1e-9",
+            *arguments,
+        ],
         env=environment,
     )
     try:
@@ -168,11 +176,11 @@ def test_two_runs_in_one_folder_are_refused(tones: Path, tmp_path: Path) -> None
 
 def test_minutes_decide_the_steps_once(tones: Path, tmp_path: Path) -> None:
     began = time.monotonic()
-    result = run(tones, tmp_path, minutes=0.1)
+    result = run(tones, tmp_path, minutes=0.05)
     took = time.monotonic() - began
     assert result.steps == json.loads((tmp_path / "plan.json").read_text())["steps"] >= 2
     # Generous: other processes may take the machine while this one measures or trains.
-    assert 1.0 < took < 30.0
+    assert 0.5 < took < 60.0
 
 
 def test_a_loss_that_is_not_finite_names_the_items(
@@ -193,17 +201,16 @@ def test_a_loss_that_is_not_finite_names_the_items(
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_adamw_and_eden_and_bf16_run(tones: Path, tmp_path: Path) -> None:
-    result = run(
-        tones,
-        tmp_path,
-        optimiser="adamw",
-        base_lr=0.001,
-        schedule="eden",
-        precision="bf16",
-        max_steps=2,
-    )
-    assert result.steps == 2
+def test_adamw_and_eden_run(tones: Path, tmp_path: Path) -> None:
+    options = {"optimiser": "adamw", "base_lr": 0.001, "schedule": "eden"}
+    assert run(tones, tmp_path, max_steps=2, **options).steps == 2
+
+
+def test_bf16_is_near_fp32(tones: Path, tmp_path: Path) -> None:
+    losses = [
+        run(tones, tmp_path / name, max_steps=2, precision=name).loss for name in ("fp32", "bf16")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
 def test_training_starts_from_another_model(tones: Path, tmp_path: Path) -> None:

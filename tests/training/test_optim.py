@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -203,7 +204,7 @@ def test_schedules_rise_to_the_peak_and_end_at_zero(kind: type[Cosine]) -> None:
     assert max(rates) == rates[10] == pytest.approx(0.04)
     assert rates[100] == pytest.approx(0.0, abs=1e-12)
     assert rates[55] == pytest.approx(0.02)
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     assert kind(0.04, steps=1, warmup=0)(0, 0) == pytest.approx(0.04)
 
 

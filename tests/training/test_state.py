@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from training.tones import small_shape
 
 from isogloss.errors import IsoglossError
 from isogloss.speech.ctc import CtcModel
@@ -16,6 +15,7 @@ from isogloss.training.state import (
     newest_checkpoint,
     save_checkpoint,
 )
+from training.tones import small_shape
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,9 +31,7 @@ def stepped(optimizer: ScaledAdam | ClippedAdamW, model: torch.nn.Module, seed: 
 
 
 @pytest.mark.parametrize("kind", [ScaledAdam, ClippedAdamW])
-def test_everything_comes_back_and_goes_on_alike(
-    tmp_path: Path, kind: type[ScaledAdam]
-) -> None:
+def test_everything_comes_back_and_goes_on_alike(tmp_path: Path, kind: type[ScaledAdam]) -> None:
     model = CtcModel(small_shape(), 5)
     optimizer, average = kind(model.parameters(), lr=0.01), Average()
     for seed in range(3):

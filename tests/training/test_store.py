@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from makers import melody, write_wav
 
 from isogloss.speech.features import fbank
 from isogloss.training.store import build_store, item_features
 from isogloss.types import Item
+from makers import melody, write_wav
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,9 +103,7 @@ def test_what_cannot_be_used_says_why(tmp_path: Path, name: str, reason: str) ->
     (tmp_path / "empty.mp3").write_bytes(b"")
     nan_wav(tmp_path / "nan.wav")
     three_hours(tmp_path / "long.wav")
-    found = item_features(
-        Item(id="x", variety="cmn", audio=str(path)), speeds=(1.0,), **LIMITS
-    )
+    found = item_features(Item(id="x", variety="cmn", audio=str(path)), speeds=(1.0,), **LIMITS)
     assert not isinstance(found, list)
     assert (found.id, found.reason) == ("x", reason)
     assert found.detail

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from makers import melody, write_manifest, write_wav
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def write_matrix_png(results: Sequence[RunResult], path: Path) -> None:
 def _write_numbers(axis: Any, values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
     for (row, column), value in np.ndenumerate(values):
         shown = "-" if np.isnan(value) else f"{value:.1f}"
-        colour = "white" if value > 55 else "black"
+        colour = "white" if value > 62 else "black"
         axis.text(column, row, shown, ha="center", va="center", fontsize=8, color=colour)
 
 

@@ -189,8 +189,8 @@ def _map(found: StepMap, span: tuple[int, int], query: str, answer: str) -> str:
         f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">'
         f"{escape(query)} (s)</text>"
     )
-    low, high = span
-    picture = png_uri(palette_png(found.levels, low=low, high=high))
+    lowest, highest = span
+    picture = png_uri(palette_png(found.levels, low=lowest, high=highest))
     mean_best = found.values.max(axis=1).mean()
     told = escape(
         f"Similarity map of {query} ({found.query_seconds:.1f} s) and {answer} "
@@ -200,12 +200,12 @@ def _map(found: StepMap, span: tuple[int, int], query: str, answer: str) -> str:
     return (
         f'<figure class="map" data-width="{columns}" data-height="{rows}" '
         f'data-across="{found.target_seconds:.3f}" data-down="{found.query_seconds:.3f}" '
-        f'data-low="{low}" data-high="{high}">'
+        f'data-low="{lowest}" data-high="{highest}">'
         f'<svg viewBox="0 0 {_MAP_WIDTH} {total}" role="img" aria-label="{told}">'
         f'<image x="{_MAP_LEFT}" y="{_MAP_TOP}" width="{wide}" height="{high}" '
         f'preserveAspectRatio="none" href="{picture}"/>'
         f'<rect class="frame" x="{_MAP_LEFT}" y="{_MAP_TOP}" width="{wide}" height="{high}"/>'
         f"{''.join(parts)}</svg>"
         f"<output>mean best cosine of a query step {mean_best:.2f}; colours from "
-        f"{low / 127.5 - 1:.2f} to {high / 127.5 - 1:.2f}</output></figure>"
+        f"{lowest / 127.5 - 1:.2f} to {highest / 127.5 - 1:.2f}</output></figure>"
     )

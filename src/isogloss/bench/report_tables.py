@@ -196,7 +196,8 @@ def pairs_section(results: Sequence[RunResult]) -> str:
     what = "pair of groups" if by_group else "ordered pair"
     return (
         f"<h2>Every {what}</h2>"
-        '<div class="scroll"><table class="plain pairs"><caption>R@1 in %, with intervals; N is the '
+        '<div class="scroll"><table class="plain pairs">'
+        "<caption>R@1 in %, with intervals; N is the "
         f"number of {'ordered pairs of sets' if by_group else 'queries, and of answers'}"
         f'</caption><thead><tr><th scope="col">query → answer</th><th scope="col">N</th>{head}'
         f'<th scope="col">chance</th></tr></thead><tbody>{"".join(body)}</tbody></table></div>'

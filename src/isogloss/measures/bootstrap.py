@@ -171,7 +171,8 @@ def _batches(resamples: int, width: int) -> list[int]:
 
 def _draws(rng: np.random.Generator, count: int, n: int) -> npt.NDArray[np.float64]:
     """How often each of n was drawn in n draws with replacement: (count, n)."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=count).astype(np.float64)
+    drawn = rng.integers(0, n, (count, n)) + np.arange(0, count * n, n)[:, np.newaxis]
+    return np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n).astype(np.float64)
 
 
 def _strata(sites: Sequence[str], strata: Mapping[str, str] | None) -> list[npt.NDArray[np.int64]]:

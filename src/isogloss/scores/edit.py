@@ -69,23 +69,31 @@ def _distances(
     targets: npt.NDArray[np.int32],
     target_lengths: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int32]:
-    """Levenshtein distances (n, M), one row of the dynamic programme at a time for all pairs."""
+    """Levenshtein distances (n, M), one row of the dynamic programme at a time for all pairs.
+
+    Columns of the programme are the first axis, so that each operation runs over all pairs.
+    """
     n, (m, width) = len(queries), targets.shape
-    columns = np.arange(width + 1, dtype=np.int32)
-    row = np.broadcast_to(columns, (n, m, width + 1)).copy()
+    longest = max(int(query_lengths.max(initial=0)), width)
+    # Twice the range of a distance, because columns are subtracted from it.
+    dtype = np.int16 if longest < np.iinfo(np.int16).max // 2 else np.int32
+    columns = np.arange(width + 1, dtype=dtype)[:, np.newaxis, np.newaxis]
+    row = np.broadcast_to(columns, (width + 1, n, m)).copy()
     result = np.empty((n, m), dtype=np.int32)
-    at_end = np.arange(m)
+    symbols = targets.T[:, np.newaxis, :]
     for step in range(int(query_lengths.max(initial=0)) + 1):
-        ended = query_lengths == step
-        result[ended] = row[ended][:, at_end, target_lengths]
+        ended = np.flatnonzero(query_lengths == step)
+        result[ended] = row[target_lengths, ended[:, np.newaxis], np.arange(m)]
         if step == queries.shape[1]:
             break
-        differs = targets != queries[:, step, np.newaxis, np.newaxis]
-        following = row + 1
-        np.minimum(following[:, :, 1:], row[:, :, :-1] + differs, out=following[:, :, 1:])
+        following = row + dtype(1)
+        substituted = row[:-1] + (symbols != queries[:, step, np.newaxis])
+        np.minimum(following[1:], substituted, out=following[1:])
         # An insertion chain costs 1 a column: subtract the column, take the running minimum.
         following -= columns
-        np.minimum.accumulate(following, axis=2, out=following)
+        # Ten times faster than `np.minimum.accumulate`, whose inner loop is the first axis.
+        for column in range(width):
+            np.minimum(following[column + 1], following[column], out=following[column + 1])
         following += columns
         row = following
     return result

@@ -117,10 +117,14 @@ def scaled(layer: nn.Linear | nn.Conv2d, scale: float) -> Any:
     return layer
 
 
+_HALVES = (torch.float16, torch.bfloat16)
+
+
 class _BiasNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
-        x = x.float()
+        if x.dtype in _HALVES:
+            x = x.float()
         power = (x - bias).square_().mean(dim=-1, keepdim=True).clamp_min_(1e-20)
         scale = power.rsqrt() * log_scale.exp()
         ctx.save_for_backward(x, bias, power, scale)
@@ -129,7 +133,7 @@ class _BiasNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, bias, power, scale = ctx.saved_tensors
-        gradient = gradient.float()
+        gradient = gradient.to(x.dtype)
         # With s the scale of a row: ds/dx = -s (x - bias) / (C power), ds/dlog_scale = s.
         through_scale = (gradient * x).sum(dim=-1, keepdim=True) * scale
         pull = (x - bias).mul_(through_scale / (power * x.shape[-1]))
@@ -141,7 +145,8 @@ class BiasNorm(Scheduled):
     """Rows scaled to a learnt root mean square: x * mean((x - bias)^2)^-1/2 * exp(log_scale).
 
     Unlike LayerNorm it subtracts nothing from what it passes on. The log scale starts at 1 and its
-    gradient keeps it within [-1.5, 1.5]. Input and output are (..., C); the output is float32.
+    gradient keeps it within [-1.5, 1.5]. Input and output are (..., C); half precision comes out
+    as float32.
     """
 
     def __init__(self, channels: int) -> None:
@@ -300,13 +305,15 @@ class _Balance(torch.autograd.Function):
         # |log(clamp(rms) / rms)|.
         side = (ratio > high_mean).double() - (ratio < low_mean).double()
         rms = square.clamp_min(1e-20).sqrt()
-        size = (rms > high_rms).double() - (rms < low_rms).double()
+        extent = (rms > high_rms).double() - (rms < low_rms).double()
         a = side * square * variance.pow(-1.5)
-        b = size / square.clamp_min(1e-20) - side * mean * variance.pow(-1.5)
-        # Root mean square of a + b x over the rows.
-        norm = (a * a + 2 * a * b * mean + b * b * square).clamp_min(1e-40).sqrt()
-        factor = ctx.strength / norm.clamp_min(1e-20)
-        push = torch.addcmul((a * factor).float(), x, (b * factor).float()).reshape(saved.shape)
+        b = extent / square.clamp_min(1e-20) - side * mean * variance.pow(-1.5)
+        # Only the direction matters: first to sizes that float32 holds, then to `strength`. A
+        # direction that is all rounding (a constant channel) stays as small as that.
+        size = torch.maximum(a.abs(), b.abs() * rms).clamp_min(1e-30)
+        push = torch.addcmul((a / size).float(), x, (b / size).float())
+        push.mul_(ctx.strength / push.square().mean(dim=0).sqrt_().clamp_min_(1e-5))
+        push = push.reshape(saved.shape)
         return (gradient + gradient.abs() * push).to(gradient.dtype), None, None
 
 
@@ -385,7 +392,7 @@ class _Whitening(torch.autograd.Function):
         shrink = 2.0 * metric * diagonal / (below * groups * channels)
         slope.diagonal(dim1=1, dim2=2).sub_(shrink)
         push = (2.0 * (x @ slope)).transpose(0, 1).reshape(saved.shape)
-        factor = module.strength * gradient.float().norm() / (push.norm() + 1e-20)
+        factor: Tensor = module.strength * gradient.float().norm() / (push.norm() + 1e-20)
         return (gradient + factor * push).to(gradient.dtype)
 
 

@@ -85,7 +85,7 @@ class ConvNeXt(Scheduled):
 class Conv2dSubsampling(nn.Module):
     """(N, T, 80) log-mel frames to (N, (T - 7) // 2, D) steps of 20 ms.
 
-    Step t sees frames 2 t - 6 to 2 t + 12 (the ConvNeXt block reaches three steps to either side);
+    Step t sees frames 2 t - 6 to 2 t + 14 (the ConvNeXt block reaches three steps to either side);
     frames after an utterance's end change nothing.
     """
 

@@ -160,8 +160,9 @@ def _pointwise_gradients(
     gradient: Tensor, x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor
 ) -> tuple[Tensor, ...]:
     x_gradient = torch.empty_like(x)
-    # Sums over many blocks are kept in float32 whatever the inputs are.
-    sums = [torch.zeros(part.shape, device=x.device) for part in (weight1, bias1, weight2)]
+    # Sums over many blocks are kept in float32 at least.
+    wide = torch.promote_types(x.dtype, torch.float32)
+    sums = [torch.zeros_like(part, dtype=wide) for part in (weight1, bias1, weight2)]
     hidden, slope, active = (x.new_empty(_ROWS, len(weight1)) for _ in range(3))
     blocks = zip(
         torch.split(x, _ROWS),
@@ -178,16 +179,16 @@ def _pointwise_gradients(
         torch.mm(pull, weight2, out=h)
         h.mul_(s)
         _add_product(sums[0], h, rows)
-        sums[1].add_(h.sum(dim=0, dtype=torch.float32))
+        sums[1].add_(h.sum(dim=0, dtype=wide))
         torch.mm(h, weight1, out=into)
     weight1_sum, bias1_sum, weight2_sum = (total.to(x.dtype) for total in sums)
-    bias2_sum = gradient.sum(dim=0, dtype=torch.float32).to(x.dtype)
+    bias2_sum = gradient.sum(dim=0, dtype=wide).to(x.dtype)
     return x_gradient, weight1_sum, bias1_sum, weight2_sum, bias2_sum
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Adds left^T right, (M, A) and (M, B), to the float32 `total` (A, B)."""
-    if left.dtype == torch.float32:
+    """Adds left^T right, (M, A) and (M, B), to `total` (A, B)."""
+    if left.dtype == total.dtype:
         total.addmm_(left.t(), right)
     else:
         total.add_(left.t() @ right)

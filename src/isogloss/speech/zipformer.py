@@ -82,6 +82,8 @@ class ZipformerConfig:
             raise ValueError(f"kernels must be odd, got {self.kernels}")
         if any(u > d for u, d in zip(self.unmasked_dims, self.dims, strict=True)):
             raise ValueError(f"unmasked_dims {self.unmasked_dims} exceed dims {self.dims}")
+        if self.dropout is not None and not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1) or None, got {self.dropout}")
         if self.bins < 7:
             raise ValueError(f"bins must be at least 7, got {self.bins}")
 
@@ -225,7 +227,7 @@ class Stack(nn.Module):
 
     def forward(self, x: Tensor, mask: StepMask | None, channels: Tensor | None) -> Tensor:
         """(N, T, C) to the same; `channels` (N, 1, C) hides channels before and after layers."""
-        position = self.position(x.shape[1], x.device)
+        position = self.position(x.shape[1], x.device).to(x.dtype)
         position = F.dropout(position, self.position_dropout, self.training)
         if channels is not None:
             x = x * channels
@@ -393,7 +395,7 @@ class SpeechEncoder(nn.Module):
             )
         lengths = embedding_steps(lengths.to(features.device, torch.int64))
         mask = StepMask(lengths, (longest - 7) // 2)
-        # 2 T' + 6 frames reach the last step's convolutions; all utterances equal means no mask.
+        # Utterances of equally many steps need no mask.
         needed = mask if (shortest - 7) // 2 < mask.steps else None
         embedding = self.encoder_embed(features[:, :longest], needed)
         return [embedding, *self.encoder.stack_outputs(embedding, needed)], mask

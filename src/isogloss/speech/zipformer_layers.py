@@ -166,7 +166,7 @@ class AttentionWeights(Scheduled):
         """(N, H, T, T) from (N, H, T, d): entry i, j takes the offset j - i."""
         batch, heads, steps, _ = where.shape
         encoded = self.linear_pos(position).unflatten(-1, (heads, -1)).permute(1, 2, 0)
-        by_offset = (where @ encoded).contiguous()
+        by_offset: Tensor = (where @ encoded).contiguous()
         # Row i starts i places further left, so the step from row to row is one place shorter.
         row = 2 * steps - 1
         return by_offset.as_strided(
@@ -301,7 +301,7 @@ class Bypass(Scheduled):
             rate = self.now(self.skip_rate)
             if rate > 0.0:
                 share = share * (torch.rand(len(before), 1, 1, device=before.device) > rate)
-        return torch.lerp(before, after, share.to(before.dtype))
+        return torch.lerp(before, after.to(before.dtype), share.to(before.dtype))
 
 
 class ZipformerLayer(Scheduled):

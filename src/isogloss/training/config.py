@@ -29,7 +29,7 @@ class TrainConfig:
     shape: ZipformerConfig | None = None
     """An encoder of another shape, instead of `size`."""
     start_from: str | None = None
-    """Folder of a trained model whose weights are taken where name and shape agree."""
+    """Folder of a trained model whose encoder is taken, and its heads where their shape agrees."""
 
     transcripts: Literal["standard", "dialect", "both"] = "standard"
     """What CTC learns to spell. "standard" takes `translation`, or `transcript` where an item has

@@ -143,6 +143,7 @@ def train(
     Source: the recipe of icefall's Zipformer (Yao et al. 2024) and CR-CTC (Yao et al. 2025).
     """
     began = time.monotonic()
+    config.encoder()  # a wrong size is told before the corpus is read
     accelerator = _accelerator(config)
     main = accelerator.is_main_process
     with contextlib.ExitStack() as stack:
@@ -216,7 +217,7 @@ def _settled_process(config: TrainConfig, plan: dict[str, Any]) -> Iterator[None
 
 
 def _cores() -> int:
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Run:
@@ -294,6 +295,7 @@ class _Run:
             decided = {"steps": self.steps, "threads": threads, **found}
             write_json(self.folder / "plan.json", decided)
         self.accelerator.wait_for_everyone()
+        self.steps = _plan(self.folder)["steps"]  # what the main process measured
 
     def _steps_in_time(self, first: list[tuple[int, ...]], began: float) -> int:
         """Steps that fit into `minutes`, from a few batches of all lengths; nothing is learnt."""
@@ -309,7 +311,9 @@ class _Run:
             start = time.monotonic()
             self._step(first[index], replace(self.position, batch=index))
             times.append(time.monotonic() - start)
-            if len(times) > 3 and sum(times) > 0.05 * budget:
+            # Several processes step together, so none may stop before the others.
+            alone = self.accelerator.num_processes == 1
+            if alone and len(times) > 3 and sum(times) > 0.05 * budget:
                 break
         self.plain.load_state_dict(weights)
         self.optimizer.load_state_dict(state)
@@ -356,8 +360,9 @@ class _Run:
         set_learning_rate(self.optimizer, self.schedule()(position.step, position.epoch))
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.objective()(self.model, batch, seed=seed, step=position.step)
-        if not math.isfinite(float(loss.total.detach())):
-            raise NonFiniteLoss(f"the loss is {float(loss.total)}", batch.ids, position)
+        value = float(loss.total.detach())
+        if not math.isfinite(value):
+            raise NonFiniteLoss(f"the loss is {value}", batch.ids, position)
         self.accelerator.backward(loss.total)
         try:
             self.optimizer.step()
@@ -380,12 +385,16 @@ class _Run:
             quiet=self.quiet,
         ) as journal:
             self._introduce(journal)
-            loss, dev_cer = self._epochs(journal, checkpoints)
+            self._epochs(journal, checkpoints)
+            dev_cer = self._measure(journal)
         self.average.apply_to(self.plain)
-        return self._written(corpus_sha, loss, dev_cer)
+        return self._written(corpus_sha, dev_cer)
 
     def _introduce(self, journal: Journal) -> None:
         material = self.material
+        if self.accelerator.is_main_process:
+            left_out = [asdict(entry) for entry in material.skipped]
+            write_json(self.folder / "skipped.json", left_out)
         hours = sum(self.seconds) / 3600
         journal.say(
             f"{len(material.examples)} utterances, {hours:.2f} h, "
@@ -397,11 +406,10 @@ class _Run:
         if self.position.step:
             journal.say(f"going on from step {self.position.step}")
 
-    def _epochs(self, journal: Journal, checkpoints: Path) -> tuple[float, float | None]:
+    def _epochs(self, journal: Journal, checkpoints: Path) -> None:
         config, position = self.config, self.position
         meter = _Meter()
         saved = measured = time.monotonic()
-        dev_cer: float | None = None
         while position.step < self.steps:
             plan = self.batches(position.epoch)
             while position.batch < len(plan) and position.step < self.steps:
@@ -414,6 +422,7 @@ class _Run:
                 took = time.monotonic() - start
                 position.train_seconds += took
                 meter.add(loss, audio * self.accelerator.num_processes, took)
+                position.loss = meter.loss
                 journal.show(position, meter.loss, meter.audio_per_second)
                 if position.step % _LOG_STEPS == 0 or position.step == self.steps:
                     rate = self.optimizer.param_groups[0]["lr"]
@@ -425,14 +434,11 @@ class _Run:
                 position.epoch, position.batch = position.epoch + 1, 0
             self._save(checkpoints)
             saved = time.monotonic()
-            is_due = config.dev_minutes is not None and (
-                position.step >= self.steps
-                or time.monotonic() - measured >= 60.0 * config.dev_minutes
-            )
-            if is_due and self.material.dev and self.accelerator.is_main_process:
-                dev_cer = self._measure(journal)
+            waited = (time.monotonic() - measured) / 60.0
+            if config.dev_minutes is not None and waited >= config.dev_minutes:
+                if position.step < self.steps:
+                    self._measure(journal)
                 measured = time.monotonic()
-        return meter.last_loss, dev_cer
 
     def _maybe_average(self) -> None:
         step = self.position.step
@@ -452,8 +458,9 @@ class _Run:
             )
 
     def _measure(self, journal: Journal) -> float | None:
+        """CER of the present weights on the split dev, None without one."""
         material = self.material
-        if material.dev_store is None:
+        if material.dev_store is None or not material.dev or not self.accelerator.is_main_process:
             return None
         measured = measure_cer(
             self.plain, material.tokenizer, material.dev, material.dev_texts, material.dev_store
@@ -467,7 +474,7 @@ class _Run:
         )
         return measured.value
 
-    def _written(self, corpus_sha: str, loss: float, dev_cer: float | None) -> TrainResult:
+    def _written(self, corpus_sha: str, dev_cer: float | None) -> TrainResult:
         config, position, material = self.config, self.position, self.material
         described = {
             "transcripts": config.transcripts,
@@ -486,7 +493,7 @@ class _Run:
             folder=self.folder,
             steps=position.step,
             epochs=position.epoch,
-            loss=loss,
+            loss=position.loss,
             utterances=len(material.examples),
             audio_seconds=position.audio_seconds,
             train_seconds=position.train_seconds,
@@ -495,9 +502,7 @@ class _Run:
             dev_cer=dev_cer,
         )
         if self.accelerator.is_main_process:
-            values = result.to_dict()
-            write_json(self.folder / "skipped.json", values["skipped"])
-            write_json(self.folder / "result.json", values)
+            write_json(self.folder / "result.json", result.to_dict())
         return result
 
 
@@ -505,7 +510,7 @@ class _Meter:
     """Means over the last steps."""
 
     def __init__(self) -> None:
-        self.last_loss = 0.0
+        self.loss = 0.0
         self._clear()
 
     def _clear(self) -> None:
@@ -520,11 +525,7 @@ class _Meter:
         self._steps += loss.steps
         self._audio += audio_seconds
         self._seconds += seconds
-        self.last_loss = self._sums["loss"] / max(1, self._steps)
-
-    @property
-    def loss(self) -> float:
-        return self.last_loss
+        self.loss = self._sums["loss"] / max(1, self._steps)
 
     @property
     def audio_per_second(self) -> float:
@@ -539,7 +540,7 @@ class _Meter:
 
 
 def _take_weights(folder: str, model: CtcModel) -> None:
-    """Give `model` the weights of a trained one where name and shape agree."""
+    """Give `model` the encoder of a trained one, and its heads where they have the same shape."""
     from pathlib import Path as AnyPath
 
     trained = load_model(AnyPath(folder)).model.state_dict()
@@ -549,6 +550,10 @@ def _take_weights(folder: str, model: CtcModel) -> None:
         for name, tensor in trained.items()
         if name in own and own[name].shape == tensor.shape
     }
-    if not any(name.startswith("encoder.") for name in fitting):
-        raise IsoglossError(f"start_from {folder}: its encoder has another shape")
+    missing = [name for name in own if name.startswith("encoder") and name not in fitting]
+    if missing:
+        raise IsoglossError(
+            f"start_from {folder}: its encoder has another shape; {len(missing)} tensors do not "
+            f"fit, first {missing[0]}"
+        )
     model.load_state_dict(fitting, strict=False)

@@ -30,13 +30,14 @@ __all__ = ["Average", "Position", "load_checkpoint", "newest_checkpoint", "save_
 
 @dataclass(slots=True)
 class Position:
-    """How far a run is: steps done, and the batch to take next."""
+    """How far a run is: steps done, the batch to take next, and the last mean loss."""
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
     audio_seconds: float = 0.0
     train_seconds: float = 0.0
+    loss: float = 0.0
 
 
 class Average:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from training.tones import small_shape
 
 from isogloss.speech.ctc import CtcModel, ctc_loss
 from isogloss.training.batches import Batch
 from isogloss.training.objectives import CtcObjective
+from training.tones import small_shape
 
 torch.set_num_threads(1)
 
