@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from makers import melody_corpus
 
 from isogloss.corpora import read_corpus
 from isogloss.types import Corpus, Sequences
+from makers import melody_corpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from isogloss.bench import RunConfig, load_results, load_run, read_recipe, run, run_benchmark
+from isogloss.bench import (
+    RunConfig,
+    load_results,
+    load_run,
+    read_recipe,
+    run,
+    run_benchmark,
+    summarise,
+    write_report,
+)
 from isogloss.errors import IsoglossError, UnknownName
 
 RECIPE = 'corpus = "m/manifest.jsonl"\nencoders = ["own:exp/a", "mel:"]\nlayers = [0, 2]\n'
@@ -110,6 +120,28 @@ def test_unreadable_recordings_are_listed(planted, encoders, tmp_path) -> None:
         corpus, config, cache_dir=tmp_path / "c", out=tmp_path / "o", progress=False
     )
     assert [b["item"] for b in result.retrieval["unreadable"]] == ["m0-hak"]
+
+
+def test_an_encoder_that_can_read_is_measured_by_cer(planted, encoders, tmp_path) -> None:
+    corpus = planted.planted_corpus(tmp_path / "corpus")
+
+    class Reader(planted.Planted):
+        tokenizer = "any"
+
+        def transcribe(self, items, *, head):
+            # The last of four characters is lost everywhere.
+            return [SimpleNamespace(text=item.transcript[:-1]) for item in items]
+
+    encoders["own:exp/a"] = Reader()
+    config = RunConfig(encoders=("own:exp/a", "mel:"), bootstrap=0, examples=0)
+    own, mel = run_benchmark(corpus, config, cache_dir=None, out=tmp_path / "o", progress=False)
+    assert [m["name"] for m in own.transcription] == ["CER", "CER cmn", "CER yue", "CER hak"]
+    assert [m["value"] for m in own.transcription] == [0.25] * 4
+    assert own.transcription[0]["signature"]["deletions"] == 12
+    assert mel.transcription == ()
+    assert summarise([own, mel])["cer"] == 0.25
+    page = write_report([own, mel], corpus, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Character error rate" in page and "12 <small>25.0 %</small>" in page
 
 
 def test_a_recipe_is_read_from_its_own_folder(tmp_path) -> None:

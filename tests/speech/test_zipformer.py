@@ -295,6 +295,14 @@ def test_same_seed_same_step_bit_for_bit() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_trains_after_inference_mode() -> None:
+    model = SpeechEncoder(QUIET)
+    features, lengths = random_features(2, 40), torch.tensor([40, 30])
+    with torch.inference_mode():
+        model(features, lengths)
+    model(features, lengths)[0].sum().backward()
+
+
 def test_every_parameter_but_the_unused_one_learns() -> None:
     grads = trained_step(QUIET, 0)
     names = {name for name, _ in SpeechEncoder(QUIET).named_parameters()}

@@ -99,7 +99,7 @@ def test_it_learns_what_the_tones_say(tones: Path, tmp_path: Path) -> None:
     after = run(
         tones,
         tmp_path / "b",
-        max_steps=150,
+        max_steps=100,
         dev_minutes=1.0,
         specaugment=False,
         max_batch_seconds=10.0,
@@ -178,7 +178,7 @@ def test_minutes_decide_the_steps_once(tones: Path, tmp_path: Path) -> None:
     began = time.monotonic()
     result = run(tones, tmp_path, minutes=0.05)
     took = time.monotonic() - began
-    assert result.steps == json.loads((tmp_path / "plan.json").read_text())["steps"] >= 2
+    assert result.steps == json.loads((tmp_path / "plan.json").read_text())["steps"] >= 1
     # Generous: other processes may take the machine while this one measures or trains.
     assert 0.5 < took < 60.0
 

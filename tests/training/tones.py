@@ -56,7 +56,6 @@ def small_shape() -> Any:
         position_head_dim=2,
         position_dim=8,
         front_channels=(4, 8, 16),
-        dropout=0.0,
     )
 
 

@@ -125,7 +125,9 @@ def _player(role: str, variety: str, item: Item | None, item_id: str) -> str:
     sound = _sound(item)
     if sound is not None:
         label = escape(f"{role} in {variety}", quote=True)
-        parts.append(f'<audio controls preload="none" aria-label="{label}" src="{sound}"></audio>')
+        parts.append(
+            f'<audio controls preload="metadata" aria-label="{label}" src="{sound}"></audio>'
+        )
     known = builtin_table().get(item.variety)
     code = escape((known.bcp47 if known is not None else None) or "zh", quote=True)
     if item.transcript:

@@ -85,7 +85,13 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--center", "--centre", action="store_true", default=None, help="subtract each set's mean"
     )
     run.add_argument("--transcripts", choices=("standard", "dialect"), help="truth of CER")
-    run.add_argument("--no-cer", dest="cer", action="store_false", default=None)
+    run.add_argument(
+        "--no-cer",
+        dest="cer",
+        action="store_false",
+        default=None,
+        help="do not transcribe; by default every encoder that can is measured",
+    )
     run.add_argument("--bootstrap", type=int, metavar="N", help="resamples; default 1000")
     run.add_argument("--seed", type=int, metavar="N", help="of intervals and examples")
     run.add_argument("--examples", type=int, metavar="N", help="queries to play; default 8")

@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isogloss.cli.corpus_check import add_check
 from isogloss.cli.corpus_formats import add_convert, add_prepare, add_readers
 from isogloss.cli.corpus_options import add_table_options, add_verb, varieties_table
 from isogloss.cli.tables import print_json, print_table, talk
@@ -14,11 +15,8 @@ from isogloss.cli.tables import print_json, print_table, talk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isogloss.corpora.check import CheckReport
-
 __all__ = ["add_parser"]
 
-_SHOWN_FINDINGS = 50
 _SHOWN_CHARACTERS = 40
 
 
@@ -33,99 +31,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(metavar="<verb>", required=True)
-    _add_check(verbs)
+    add_check(verbs)
     _add_stats(verbs)
     add_convert(verbs)
     add_prepare(verbs)
     add_readers(verbs)
     _add_split(verbs)
     _add_synth(verbs)
-
-
-# check --------------------------------------------------------------------------------------------
-
-
-def _add_check(verbs: argparse._SubParsersAction[Any]) -> None:
-    parser = add_verb(
-        verbs,
-        "check",
-        _check,
-        "every fault of a corpus with its value and remedy; exit code 1 when there are errors",
-        "  isogloss corpus check recordings/manifest.jsonl --jobs 4\n"
-        "  isogloss corpus check recordings/manifest.jsonl --json > faults.json",
-    )
-    parser.add_argument("manifest", type=Path, help="manifest.jsonl, or the folder that holds it")
-    parser.add_argument(
-        "--probe",
-        choices=("full", "header"),
-        default="full",
-        help="decode every recording, or read headers only (no silence, clipping, NaN); "
-        "default full",
-    )
-    parser.add_argument("--jobs", type=int, default=1, help="recordings at a time; default 1")
-    parser.add_argument(
-        "--script", help="script of the transcripts (Hans, Hant, Latn, ...); default the variety's"
-    )
-    parser.add_argument("--long-seconds", type=float, default=60.0, help="warn above; default 60")
-    parser.add_argument(
-        "--absurd-seconds", type=float, default=600.0, help="error above; default 600"
-    )
-    parser.add_argument("--all", action="store_true", help="show every finding, not the first 50")
-    add_table_options(parser)
-
-
-def _check(args: argparse.Namespace) -> int:
-    from isogloss.corpora.check import CheckLimits, check_corpus
-
-    report = check_corpus(
-        args.manifest,
-        table=varieties_table(args),
-        probe=args.probe,
-        jobs=args.jobs,
-        script=args.script,
-        limits=CheckLimits(long_seconds=args.long_seconds, absurd_seconds=args.absurd_seconds),
-    )
-    if args.json:
-        print_json(_report_record(report))
-    else:
-        _print_report(report, show_all=args.all)
-    return 0 if report.ok else 1
-
-
-def _report_record(report: CheckReport) -> dict[str, Any]:
-    return {
-        "ok": report.ok,
-        "items": report.items,
-        "with_audio": report.with_audio,
-        "seconds": report.seconds,
-        "errors": len(report.errors),
-        "warnings": len(report.warnings),
-        "counts": report.counts,
-        "findings": [dataclasses.asdict(finding) for finding in report.findings],
-    }
-
-
-def _print_report(report: CheckReport, *, show_all: bool) -> None:
-    from isogloss.corpora.check_findings import KINDS
-
-    # Errors first: they decide, and the list may be cut.
-    findings = [*report.errors, *report.warnings]
-    shown = findings if show_all else findings[:_SHOWN_FINDINGS]
-    if shown:
-        print_table(
-            ["severity", "item", "line", "kind", "value", "remedy"],
-            [[f.severity, f.item, f.line, f.kind, f.value, f.remedy] for f in shown],
-        )
-        print_table(
-            ["kind", "severity", "findings"],
-            [[kind, KINDS[kind][0], count] for kind, count in report.counts.items()],
-        )
-    if len(shown) < len(findings):
-        talk(f"{len(findings) - len(shown)} more findings: --all or --json shows them")
-    talk(
-        f"{report.items} items, {report.with_audio} with audio, {report.seconds / 3600:.2f} h: "
-        f"{len(report.errors)} errors, {len(report.warnings)} warnings"
-    )
 
 
 # stats --------------------------------------------------------------------------------------------

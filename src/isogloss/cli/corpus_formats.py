@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.corpus_options import add_table_options, add_verb, varieties_table
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.errors import UnknownName
 
 if TYPE_CHECKING:
     import argparse
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from isogloss.corpora.readers import ReadResult
     from isogloss.types import Corpus, Item
+    from isogloss.varieties import VarietyTable
 
 __all__ = ["add_convert", "add_prepare", "add_readers"]
 
@@ -55,6 +57,7 @@ def _convert(args: argparse.Namespace) -> int:
     source_format = args.from_format or _format_of_content(args.source)
     target_format = args.to_format or _format_of_name(args.target)
     corpus = _read_any(args, source_format)
+    _refuse_unknown(corpus, varieties_table(args))
     if args.script:
         from isogloss.corpora.script import normalise_script
 
@@ -105,6 +108,12 @@ def _read_any(args: argparse.Namespace, source_format: str) -> Corpus:
     from isogloss.corpora.lhotse import read_cuts
 
     return Corpus(name, tuple(read_cuts(args.source, varieties=args.variety)))
+
+
+def _refuse_unknown(corpus: Corpus, table: VarietyTable) -> None:
+    for item in corpus.items:
+        if item.variety not in table:
+            raise UnknownName(f"variety of item '{item.id}'", item.variety, table.codes)
 
 
 def _write_any(corpus: Corpus, target: Path, target_format: str) -> None:
@@ -159,14 +168,17 @@ def add_prepare(verbs: argparse._SubParsersAction[Any]) -> None:
         metavar="NAME=VALUE",
         help="option of the reader, may be repeated; a list is separated by commas",
     )
-    add_table_options(parser, varieties=False)
+    add_table_options(parser)
 
 
 def _prepare(args: argparse.Namespace) -> int:
     from isogloss.corpora.catalogue import load_reader
     from isogloss.corpora.jsonl import write_corpus
 
-    result = load_reader(args.reader)(args.root, **_reader_options(args.option))
+    options: dict[str, Any] = dict(_reader_options(args.option))
+    if args.varieties_table is not None:
+        options["varieties_table"] = args.varieties_table
+    result = load_reader(args.reader)(args.root, **options)
     written = write_corpus(result.corpus, args.out)
     if args.json:
         print_json(_prepared_record(result, args.out, written.sha))

@@ -34,10 +34,11 @@ def add_verb(
 
 
 def add_table_options(parser: argparse.ArgumentParser, *, varieties: bool = True) -> None:
-    """Add --json and, with `varieties`, --varieties-table."""
+    """Add --json and, with `varieties`, --varieties-table (as in `isogloss varieties`: --table)."""
     if varieties:
         parser.add_argument(
             "--varieties-table",
+            "--table",
             type=Path,
             metavar="TSV",
             help="varieties of your own beside the built-in ones",

@@ -63,7 +63,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--table", type=Path, metavar="FILE", help="a TSV of your own, on top of the built-in one"
+        "--table",
+        "--varieties-table",
+        type=Path,
+        metavar="TSV",
+        help="varieties of your own beside the built-in ones",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 

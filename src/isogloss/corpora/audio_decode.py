@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -219,8 +220,12 @@ def open_source(path: Path) -> Iterator[Source | AvSource]:
         MissingExtra: soundfile, or PyAV for a container that needs it, is not installed.
     """
     try:
+        status = path.stat()
+        # Opening a named pipe would wait for a writer for ever; a folder fails by itself.
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise BrokenAudio(path, "unreadable", "not a file but a pipe, socket or device")
+        size_bytes = status.st_size
         with path.open("rb") as handle:
-            size_bytes = path.stat().st_size
             head = handle.read(_SNIFF_BYTES)
             if not head:
                 raise BrokenAudio(path, "empty", "empty: the file has 0 bytes")

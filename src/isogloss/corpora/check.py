@@ -19,6 +19,7 @@ from isogloss.corpora.check_text import check_text
 from isogloss.corpora.jsonl import (
     RefusedItem,
     content_sha,
+    count_lines,
     manifest_path,
     read_header,
     read_records,
@@ -172,6 +173,8 @@ def check_corpus(
                     places[name, value].add(item.split)
         findings += [_on_line(f, entry.line) for f in own]
     findings += _leaks(places)
+    if not items and isinstance(source, (str, Path)):
+        findings.append(found(manifest_path(source).name, "no items", "0 items"))
     return CheckReport(
         tuple(findings), items, with_audio, float(sum(durations.values())), durations
     )
@@ -194,9 +197,8 @@ def _entries(
 ) -> tuple[Iterator[_Entry], int | None]:
     if isinstance(source, (str, Path)):
         path = manifest_path(source)
-        with path.open("rb"):  # an unreadable manifest is an error of the call, not a finding
-            pass
-        return _entries_of_manifest(path, table), None
+        # An unreadable manifest is an error of the call, not a finding.
+        return _entries_of_manifest(path, table), count_lines(path)
     items = source.items if isinstance(source, Corpus) else source
     total = len(items) if isinstance(items, Sized) else None
     return _entries_of_items(items, table), total

@@ -11,6 +11,7 @@ Severity = Literal["error", "warning"]
 
 KINDS: dict[str, tuple[Severity, str]] = {
     "bad line": ("error", "correct the line, or drop it"),
+    "no items": ("error", "write them with isogloss corpus prepare, convert or synth"),
     "unknown variety": ("error", "correct the code, or add it with a varieties table of your own"),
     "duplicate id": ("error", "give every item an id of its own"),
     "missing": ("error", "restore the file, or drop the item"),

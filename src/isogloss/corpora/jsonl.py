@@ -32,6 +32,7 @@ __all__ = [
     "Header",
     "RefusedItem",
     "content_sha",
+    "count_lines",
     "item_from_dict",
     "item_to_dict",
     "manifest_path",
@@ -197,6 +198,10 @@ def _lines(path: Path) -> Iterator[_Line]:
 
 
 def _opened(path: Path) -> io.BufferedIOBase:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: no such manifest; isogloss corpus prepare writes one for a corpus on disk"
+        )
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
@@ -248,6 +253,19 @@ def _header_of(path: Path, line: _Line) -> Header | None:
 def _default_name(path: Path) -> str:
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
     return path.resolve().parent.name or stem if stem == "manifest" else stem
+
+
+def count_lines(path: str | Path) -> int | None:
+    """Line ends of a manifest, near to its items, for a progress bar; None for a compressed one.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    path = manifest_path(path)
+    with _opened(path) as handle:
+        if path.suffix == ".gz":
+            return None
+        return sum(block.count(b"\n") for block in iter(lambda: handle.read(1 << 20), b""))
 
 
 def read_header(path: str | Path) -> Header:

@@ -27,10 +27,12 @@ def with_progress(items: Iterable[T], label: str, *, total: int | None = None) -
     else:
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import MofNCompleteColumn, Progress
 
     console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    disable = not console.is_terminal
+    with Progress(*columns, console=console, disable=disable, transient=True) as progress:
         task = progress.add_task(label, total=total, completed=done)
         for item in iterator:
             yield item

@@ -105,7 +105,9 @@ class RelativePosition(nn.Module):
     def forward(self, steps: int, device: torch.device) -> Tensor:
         """(2 * steps - 1, P) float32 on `device`."""
         if len(self._known) < 2 * steps - 1 or self._known.device != device:
-            self._known = self._encode(max(steps, 500), device)
+            # Kept for later calls, which may train: a tensor made in inference mode could not.
+            with torch.inference_mode(False):
+                self._known = self._encode(max(steps, 500), device)
         middle = len(self._known) // 2
         return self._known[middle - steps + 1 : middle + steps]
 

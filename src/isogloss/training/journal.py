@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from isogloss.training.objectives import Loss
     from isogloss.training.state import Position
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "Meter"]
 
 _LINE_SECONDS = 30.0
 
@@ -81,6 +82,41 @@ class Journal:
         """Say something above the bar."""
         if self._bar is not None:
             self._bar.say(message)
+
+
+class Meter:
+    """Means over the steps since `take` was called; `loss` is the last mean."""
+
+    def __init__(self) -> None:
+        self.loss = 0.0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._steps = 0
+        self._audio = self._seconds = 0.0
+
+    def add(self, loss: Loss, audio_seconds: float, seconds: float) -> None:
+        """Take in one step: its loss, the audio it was over, the time it took."""
+        parts = {"loss": loss.total.detach(), **loss.parts}
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        self._steps += loss.steps
+        self._audio += audio_seconds
+        self._seconds += seconds
+        self.loss = self._sums["loss"] / max(1, self._steps)
+
+    @property
+    def audio_per_second(self) -> float:
+        """Seconds of audio trained on in a second."""
+        return self._audio / max(1e-9, self._seconds)
+
+    def take(self) -> dict[str, float]:
+        """The means, in nats for each encoder step, and start anew."""
+        values = {name: total / max(1, self._steps) for name, total in self._sums.items()}
+        values["audio_per_second"] = self.audio_per_second
+        self._clear()
+        return values
 
 
 class _Bar:

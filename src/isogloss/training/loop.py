@@ -12,23 +12,21 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from isogloss._files import write_json
-from isogloss.errors import IsoglossError, MissingExtra
-from isogloss.speech.augment import seeded
+from isogloss.errors import IsoglossError
 from isogloss.speech.checkpoint import load_model, save_model
 from isogloss.speech.ctc import CtcModel
 from isogloss.speech.scaling import load_regulariser_state, regulariser_state, set_batch_count
 from isogloss.training.batches import make_batch, plan_epoch
-from isogloss.training.examples import Skipped, choose_items, count_reasons
-from isogloss.training.journal import Journal
+from isogloss.training.examples import choose_items, count_reasons
+from isogloss.training.journal import Journal, Meter
 from isogloss.training.objectives import CtcObjective
 from isogloss.training.optim import (
     ClippedAdamW,
@@ -46,6 +44,8 @@ from isogloss.training.prepare import (
     recorded,
     same_or_refuse,
 )
+from isogloss.training.process import make_accelerator, settled_process
+from isogloss.training.result import RESULT, TrainResult, finished_result
 from isogloss.training.state import (
     Average,
     Position,
@@ -56,7 +56,7 @@ from isogloss.training.state import (
 from isogloss.training.validate import measure_cer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from isogloss.training.config import TrainConfig
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 __all__ = ["NonFiniteLoss", "TrainResult", "train"]
 
 _LOG_STEPS = 10
+_PLAN = "plan.json"
 
 
 class NonFiniteLoss(IsoglossError):
@@ -79,35 +80,6 @@ class NonFiniteLoss(IsoglossError):
             "with a lower base_lr or a longer warmup"
         )
         self.ids = tuple(ids)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    """What a run gave: the folder of the model and the figures of the run.
-
-    `loss` is the mean over the last steps, in nats for each step of the encoder;
-    `train_seconds` is time spent in steps, over all parts of a resumed run.
-    """
-
-    folder: Path
-    steps: int
-    epochs: int
-    loss: float
-    utterances: int
-    audio_seconds: float
-    train_seconds: float
-    revision: str
-    skipped: tuple[Skipped, ...]
-    dev_cer: float | None = None
-
-    @property
-    def skipped_counts(self) -> str:
-        """How many items were left out for each reason, or an empty string."""
-        return count_reasons(self.skipped)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "folder": str(self.folder)}
 
 
 def train(
@@ -144,7 +116,7 @@ def train(
     """
     began = time.monotonic()
     config.encoder()  # a wrong size is told before the corpus is read
-    accelerator = _accelerator(config)
+    accelerator = make_accelerator(config)
     main = accelerator.is_main_process
     with contextlib.ExitStack() as stack:
         if main:
@@ -152,72 +124,20 @@ def train(
         chosen = choose_items(corpus, config.transcripts, table=table)
         if main:
             same_or_refuse(config, chosen.sha, folder)
-        finished = _finished(folder)
+        finished = finished_result(folder)
         if finished is not None:
             return finished
+        # Before anybody can have written it: all processes must see the same.
+        plan = recorded(folder / _PLAN) or {}
         if main:
             material = prepare_material(config, chosen, folder, progress=not quiet)
         accelerator.wait_for_everyone()
         if not main:
             material = prepare_material(config, chosen, folder, progress=False)
-        plan = _plan(folder)
-        stack.enter_context(_settled_process(config, plan))
+        stack.enter_context(settled_process(config, plan.get("threads")))
         run = _Run(config, material, folder, accelerator, quiet)
         run.fix_length(plan, began)
         return run.to_end(chosen.sha)
-
-
-def _accelerator(config: TrainConfig) -> Any:
-    try:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-        from accelerate.utils import DistributedDataParallelKwargs
-    except ImportError as error:
-        raise MissingExtra("speech", "accelerate") from error
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise IsoglossError("device cuda is asked for, and torch finds none; use cpu or auto")
-    # It keeps device and precision for the life of the process; runs may differ in both.
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    return Accelerator(
-        cpu=config.device == "cpu" or not torch.cuda.is_available(),
-        mixed_precision="bf16" if config.precision == "bf16" else "no",
-        # Skipped layers leave parameters without gradient.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
-
-
-def _finished(folder: Path) -> TrainResult | None:
-    from pathlib import Path as AnyPath
-
-    values = recorded(folder / "result.json")
-    if values is None:
-        return None
-    values["folder"] = AnyPath(values["folder"])
-    values["skipped"] = tuple(Skipped(**entry) for entry in values["skipped"])
-    return TrainResult(**values)
-
-
-def _plan(folder: Path) -> dict[str, Any]:
-    return recorded(folder / "plan.json") or {}
-
-
-@contextlib.contextmanager
-def _settled_process(config: TrainConfig, plan: dict[str, Any]) -> Iterator[None]:
-    """Threads and number handling as the run needs them; put back afterwards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(plan.get("threads") or config.threads or _cores())
-    # Adam's second moments pass through numbers so small that a CPU is many times slower on them.
-    torch.set_flush_denormal(True)
-    try:
-        with seeded(config.seed):
-            yield
-    finally:
-        torch.set_flush_denormal(False)
-        torch.set_num_threads(threads)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Run:
@@ -293,9 +213,11 @@ class _Run:
         if self.accelerator.is_main_process:
             threads = torch.get_num_threads()
             decided = {"steps": self.steps, "threads": threads, **found}
-            write_json(self.folder / "plan.json", decided)
+            write_json(self.folder / _PLAN, decided)
         self.accelerator.wait_for_everyone()
-        self.steps = _plan(self.folder)["steps"]  # what the main process measured
+        self.steps = (recorded(self.folder / _PLAN) or {})[
+            "steps"
+        ]  # what the main process measured
 
     def _steps_in_time(self, first: list[tuple[int, ...]], began: float) -> int:
         """Steps that fit into `minutes`, from a few batches of all lengths; nothing is learnt."""
@@ -408,7 +330,7 @@ class _Run:
 
     def _epochs(self, journal: Journal, checkpoints: Path) -> None:
         config, position = self.config, self.position
-        meter = _Meter()
+        meter = Meter()
         saved = measured = time.monotonic()
         while position.step < self.steps:
             plan = self.batches(position.epoch)
@@ -502,41 +424,8 @@ class _Run:
             dev_cer=dev_cer,
         )
         if self.accelerator.is_main_process:
-            write_json(self.folder / "result.json", result.to_dict())
+            write_json(self.folder / RESULT, result.to_dict())
         return result
-
-
-class _Meter:
-    """Means over the last steps."""
-
-    def __init__(self) -> None:
-        self.loss = 0.0
-        self._clear()
-
-    def _clear(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._steps = 0
-        self._audio = self._seconds = 0.0
-
-    def add(self, loss: Loss, audio_seconds: float, seconds: float) -> None:
-        parts = {"loss": loss.total.detach(), **loss.parts}
-        for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
-        self._steps += loss.steps
-        self._audio += audio_seconds
-        self._seconds += seconds
-        self.loss = self._sums["loss"] / max(1, self._steps)
-
-    @property
-    def audio_per_second(self) -> float:
-        return self._audio / max(1e-9, self._seconds)
-
-    def take(self) -> dict[str, float]:
-        """The means, in nats for each encoder step, and start anew."""
-        values = {name: total / max(1, self._steps) for name, total in self._sums.items()}
-        values["audio_per_second"] = self.audio_per_second
-        self._clear()
-        return values
 
 
 def _take_weights(folder: str, model: CtcModel) -> None:

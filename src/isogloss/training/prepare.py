@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -186,8 +186,3 @@ def same_or_refuse(config: TrainConfig, sha: str, folder: Path) -> None:
             "torch_version": torch.__version__,
         },
     )
-
-
-def skipped_to_json(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
-    """Plain values of what was left out."""
-    return [asdict(entry) for entry in skipped]

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isogloss.corpora.readers.gathering import Gathering, chosen
+from isogloss.corpora.readers.gathering import Gathering, chosen, table_with
 from isogloss.corpora.readers.result import LayoutError, ReadResult
 from isogloss.corpora.readers.rows import existing_folder, read_header, read_rows
 from isogloss.errors import UnknownName
@@ -45,6 +45,7 @@ def read(
     locales: tuple[str, ...] | None = None,
     splits: tuple[str, ...] = ("train", "dev", "test"),
     varieties: Mapping[str, str] | None = None,
+    varieties_table: Path | None = None,
 ) -> ReadResult:
     """The clips of every locale found; sentences that are the same share a meaning.
 
@@ -53,6 +54,7 @@ def read(
         locales: codes such as zh-HK; all that are there by default.
         splits: some of train, dev, test, validated; the last adds training clips that leak nothing.
         varieties: LOCALE=CODE where the varieties table's choice is not wanted.
+        varieties_table: a TSV of varieties beside the built-in ones.
 
     Raises:
         LayoutError: no table is there, or one lacks a column.
@@ -69,6 +71,7 @@ def read(
         name="common_voice",
         licence="CC0-1.0",
         source="https://commonvoice.mozilla.org",
+        table=table_with(varieties_table),
     )
     for locale in wanted:
         variety = gathering.variety(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from isogloss.corpora.readers.gathering import Gathering, chosen
+from isogloss.corpora.readers.gathering import Gathering, chosen, table_with
 from isogloss.corpora.readers.result import LayoutError, OptionError, ReadResult
 from isogloss.corpora.readers.rows import existing_folder, read_rows
 from isogloss.corpora.readers.text_rules import without_han_spaces
@@ -42,6 +42,7 @@ def read(
     splits: tuple[str, ...] = SPLITS,
     varieties: Mapping[str, str] | None = None,
     transcript: str = "normalised",
+    varieties_table: Path | None = None,
 ) -> ReadResult:
     """The recordings of every language found, the FLoRes id as their meaning.
 
@@ -51,6 +52,7 @@ def read(
         splits: some of train, dev, test.
         varieties: LANGUAGE=CODE where the varieties table's choice is not wanted.
         transcript: normalised (lower case, no punctuation) or raw (as written).
+        varieties_table: a TSV of varieties beside the built-in ones.
 
     Raises:
         LayoutError: no table is there, or none of a language asked for.
@@ -64,6 +66,7 @@ def read(
         name="fleurs",
         licence="CC-BY-4.0",
         source="https://huggingface.co/datasets/google/fleurs",
+        table=table_with(varieties_table),
     )
     found = _tables(folder)
     if not found:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from isogloss.corpora.readers.gathering import Gathering, chosen
+from isogloss.corpora.readers.gathering import Gathering, chosen, table_with
 from isogloss.corpora.readers.result import LayoutError, ReadResult
 from isogloss.corpora.readers.rows import existing_folder, keyed_lines
 from isogloss.corpora.readers.text_rules import without_han_spaces
@@ -45,6 +45,7 @@ def read(
     *,
     parts: tuple[str, ...] | None = None,
     varieties: Mapping[str, str] | None = None,
+    varieties_table: Path | None = None,
 ) -> ReadResult:
     """The utterances of every part found, their subdialect as variety.
 
@@ -52,6 +53,7 @@ def read(
         root: the folder that holds Tasks and Audio.
         parts: some of train_phase1, train_phase2, dev_phase1, dev_phase2, test; all by default.
         varieties: SUBDIALECT=CODE where the varieties table's choice is not wanted.
+        varieties_table: a TSV of varieties beside the built-in ones.
 
     Raises:
         LayoutError: no part is there, or one lacks a file.
@@ -67,6 +69,7 @@ def read(
         name="kespeech",
         licence="academic use (KeSpeech licence)",
         source="https://github.com/KeSpeech/KeSpeech",
+        table=table_with(varieties_table),
     )
     codes = {**VARIETIES, **(varieties or {})}
     for part in chosen("parts", parts, PARTS) if parts is not None else tuple(present):
@@ -99,6 +102,13 @@ def _read_part(gathering: Gathering, part: Path, codes: Mapping[str, str]) -> No
             continue
         variety = gathering.variety(where, subdialects[utterance], given=codes, corpus="kespeech")
         if variety is None:
+            continue
+        if path.endswith("|"):
+            gathering.skip(
+                where,
+                "wav.scp has a command, not a path",
+                f"run '{path.rstrip('| ')}' and name the file that it writes",
+            )
             continue
         audio = gathering.audio(where, gathering.root / path)
         if audio is None:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isogloss.corpora.readers.folder import AUDIO_SUFFIXES
-from isogloss.corpora.readers.gathering import Gathering, chosen
+from isogloss.corpora.readers.gathering import Gathering, chosen, table_with
 from isogloss.corpora.readers.result import Coverage, OptionError, ReadResult
 from isogloss.corpora.readers.rows import existing_folder
 from isogloss.corpora.readers.yubao_ipa import phones_of_ipa
@@ -56,6 +56,7 @@ def read(
     groups: tuple[str, ...] | None = None,
     keep_without_audio: bool = False,
     keep_placeholders: bool = False,
+    varieties_table: Path | None = None,
 ) -> ReadResult:
     """The sentences that have a recording, and how many of those expected do.
 
@@ -69,6 +70,7 @@ def read(
         keep_without_audio: keep sentences without a recording too, as text, for baselines that
             compare transcripts or phones.
         keep_placeholders: write one □ for each syllable without a character, not nothing.
+        varieties_table: a TSV of varieties beside the built-in ones.
 
     Raises:
         LayoutError: there is no metadata, or it lacks utterance_id or site.
@@ -84,6 +86,7 @@ def read(
         name="yubao",
         licence="metadata as published; recordings may not be passed on",
         source="https://zhongguoyuyan.cn, https://github.com/kalvinchang/yubao",
+        table=table_with(varieties_table),
     )
     recordings = _Recordings(
         folder if audio_folder is None else existing_folder(audio_folder, "a folder of recordings")

@@ -1,0 +1,62 @@
+"""The process that trains: its device and precision, its threads, its way with tiny numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from isogloss.errors import IsoglossError, MissingExtra
+from isogloss.speech.augment import seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from isogloss.training.config import TrainConfig
+
+__all__ = ["make_accelerator", "settled_process"]
+
+
+def make_accelerator(config: TrainConfig) -> Any:
+    """Accelerate's `Accelerator` for the device and precision of `config`.
+
+    Raises:
+        MissingExtra: accelerate is not installed.
+        IsoglossError: there is no such device.
+    """
+    try:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+        from accelerate.utils import DistributedDataParallelKwargs
+    except ImportError as error:
+        raise MissingExtra("speech", "accelerate") from error
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise IsoglossError("device cuda is asked for, and torch finds none; use cpu or auto")
+    # It keeps device and precision for the life of the process; runs may differ in both.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    return Accelerator(
+        cpu=config.device == "cpu" or not torch.cuda.is_available(),
+        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        # Skipped layers leave parameters without gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+@contextlib.contextmanager
+def settled_process(config: TrainConfig, threads: int | None) -> Iterator[None]:
+    """A block with the threads and number handling of a run; put back afterwards.
+
+    `threads` is what the run began with, None for a new run.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or config.threads or os.cpu_count() or 1)
+    # Adam's second moments pass through numbers so small that a CPU is many times slower on them.
+    torch.set_flush_denormal(True)
+    try:
+        with seeded(config.seed):
+            yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
