@@ -31,7 +31,7 @@ class Planted:
     name: str = "own:planted"
     layer: int | None = None
     calls: list[str] = field(default_factory=list)
-    tokenizer: None = None
+    tokenizer: str | None = None
 
     layers = (0, 1, 2)
 

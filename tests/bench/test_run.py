@@ -126,13 +126,11 @@ def test_an_encoder_that_can_read_is_measured_by_cer(planted, encoders, tmp_path
     corpus = planted.planted_corpus(tmp_path / "corpus")
 
     class Reader(planted.Planted):
-        tokenizer = "any"
-
         def transcribe(self, items, *, head):
             # The last of four characters is lost everywhere.
             return [SimpleNamespace(text=item.transcript[:-1]) for item in items]
 
-    encoders["own:exp/a"] = Reader()
+    encoders["own:exp/a"] = Reader(tokenizer="any")
     config = RunConfig(encoders=("own:exp/a", "mel:"), bootstrap=0, examples=0)
     own, mel = run_benchmark(corpus, config, cache_dir=None, out=tmp_path / "o", progress=False)
     assert [m["name"] for m in own.transcription] == ["CER", "CER cmn", "CER yue", "CER hak"]

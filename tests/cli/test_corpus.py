@@ -204,3 +204,57 @@ def test_a_manifest_that_does_not_exist_is_one_line_on_stderr(capsys, tmp_path):
     code, out, err = run(capsys, "check", tmp_path / "none.jsonl")
     assert (code, out) == (1, "")
     assert err.count("\n") == 1
+
+
+def test_check_groups_by_kind_unless_all_are_asked_for(capsys, corpus):
+    items = [json.loads(line) for line in corpus.read_text().splitlines()[1:]]
+    with corpus.open("a", encoding="utf-8") as handle:
+        for n in range(200):
+            handle.write(json.dumps(items[0] | {"id": f"more-{n}", "audio": f"{n}.wav"}) + "\n")
+        handle.write("{broken\n")
+        handle.write('{"id": "far", "variety": "yeu", "text": "x"}\n')
+    code, out, err = run(capsys, "check", corpus)
+    assert code == 1
+    assert out.count("no such file") == 3
+    assert "more-0 " in out
+    assert "yeu" in out
+    assert "197 more findings: --all or --json lists them" in err
+    assert "202 errors" in err
+    code, out, err = run(capsys, "check", corpus, "--all")
+    assert code == 1
+    assert out.count("no such file") == 200
+    assert "more findings" not in err
+
+
+def test_examples_of_a_kind_differ_where_they_can(capsys, tmp_path):
+    lines = [{"id": f"a{n}", "variety": "yue", "text": "x y" if n < 50 else "z"} for n in range(60)]
+    path = tmp_path / "m.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, out, _ = run(capsys, "check", path)
+    assert "x y outside" in out
+    assert "z outside" in out
+
+
+def test_a_table_of_ones_own_wherever_varieties_are_read(capsys, tmp_path):
+    own = tmp_path / "own.tsv"
+    own.write_text("code\tname\nklingon\tKlingon\n")
+    root = tmp_path / "r"
+    root.mkdir()
+    write_wav(root / "a.wav", np.zeros(1600, np.float32), 16000)
+    (root / "t.tsv").write_text("audio\tvariety\na.wav\tKlingon\n")
+    out = tmp_path / "m.jsonl"
+    assert run(capsys, "prepare", "folder", root, "--out", out)[0] == 1
+    assert run(capsys, "prepare", "folder", root, "--out", out, "--table", own)[0] == 0
+    assert run(capsys, "stats", out, "--table", own)[0] == 0
+    code, _, err = run(capsys, "prepare", "mdcc", root, "--out", out, "--table", own)
+    assert code == 1
+    assert "reader 'mdcc' takes no varieties table" in err
+
+
+def test_convert_refuses_an_unknown_variety(capsys, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("id,variety,text\na,yeu,x\n")
+    code, _, err = run(capsys, "convert", table, tmp_path / "m.jsonl")
+    assert code == 1
+    assert "item 'a': unknown variety 'yeu'; did you mean yue" in err
+    assert not (tmp_path / "m.jsonl").exists()

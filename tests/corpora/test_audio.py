@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import struct
 import tracemalloc
@@ -241,3 +242,11 @@ def test_damaged_bytes_give_samples_or_an_audio_error_and_nothing_else(tmp_path,
                 call(path)
             except AudioError:
                 pass
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(AudioError, match="not a file but a pipe"):
+        read_audio(tmp_path / "pipe.wav")
+    with pytest.raises(AudioError, match="Is a directory"):
+        probe_audio(tmp_path)

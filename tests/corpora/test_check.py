@@ -313,3 +313,12 @@ def test_wrong_arguments_are_refused():
 def test_counts_list_kinds_in_the_order_of_the_table():
     items = [Item("a", "zzzz"), Item("b", "yue"), Item("c", "yue")]
     assert check_corpus(items).counts == {"unknown variety": 1, "no content": 3}
+
+
+def test_a_manifest_without_items_is_an_error(tmp_path):
+    write_corpus(Corpus("none", ()), tmp_path / "none.jsonl")
+    report = check_corpus(tmp_path / "none.jsonl")
+    assert not report.ok
+    assert kinds(report) == ["no items"]
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    assert check_corpus(tmp_path / "empty.jsonl").counts == {"no items": 1}

@@ -252,3 +252,14 @@ def test_unknown_split_offers_the_right_one():
     with pytest.raises(BadRecord, match="train"):
         item_from_dict({"id": "a", "variety": "yue", "split": "trian"})
     assert issubclass(UnknownName, ValueError)
+
+
+def test_lines_are_counted_and_a_missing_manifest_says_what_writes_one(tmp_path):
+    path = tmp_path / "manifest.jsonl"
+    path.write_bytes(b"{}\n\xff\n\n")
+    assert count_lines(tmp_path) == 3
+    (tmp_path / "m.jsonl.gz").write_bytes(gzip.compress(b"{}\n"))
+    assert count_lines(tmp_path / "m.jsonl.gz") is None
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="no such manifest; isogloss corpus prepare"):
+        read_corpus(tmp_path)

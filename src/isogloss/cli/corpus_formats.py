@@ -113,7 +113,8 @@ def _read_any(args: argparse.Namespace, source_format: str) -> Corpus:
 def _refuse_unknown(corpus: Corpus, table: VarietyTable) -> None:
     for item in corpus.items:
         if item.variety not in table:
-            raise UnknownName(f"variety of item '{item.id}'", item.variety, table.codes)
+            problem = UnknownName("variety", item.variety, table.codes)
+            raise ValueError(f"item '{item.id}': {problem}")
 
 
 def _write_any(corpus: Corpus, target: Path, target_format: str) -> None:
@@ -175,10 +176,15 @@ def _prepare(args: argparse.Namespace) -> int:
     from isogloss.corpora.catalogue import load_reader
     from isogloss.corpora.jsonl import write_corpus
 
+    reader = load_reader(args.reader)
     options: dict[str, Any] = dict(_reader_options(args.option))
     if args.varieties_table is not None:
+        if "varieties_table" not in {option.name for option in reader.options}:
+            raise ValueError(
+                f"reader '{args.reader}' takes no varieties table: the corpus has one variety only"
+            )
         options["varieties_table"] = args.varieties_table
-    result = load_reader(args.reader)(args.root, **options)
+    result = reader(args.root, **options)
     written = write_corpus(result.corpus, args.out)
     if args.json:
         print_json(_prepared_record(result, args.out, written.sha))

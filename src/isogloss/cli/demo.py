@@ -49,9 +49,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--sentences", type=int, metavar="N", help="training sentences of each variety"
     )
-    parser.add_argument("--test-sentences", type=int, default=100, metavar="N", help="100")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("isogloss-demo"), metavar="DIR")
+    parser.add_argument(
+        "--test-sentences", type=int, default=100, metavar="N", help="in every variety; 100"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of sentences, voices and weights; 1"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("isogloss-demo"), metavar="DIR", help="isogloss-demo"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.add_argument("--json", action="store_true", help="print results.json, not tables")
     parser.set_defaults(handler=_demo)

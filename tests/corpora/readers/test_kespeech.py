@@ -87,3 +87,25 @@ def test_wrong_roots_and_options_are_refused(corpus, tmp_path) -> None:
     (corpus / "Tasks" / "ASR" / "test" / "utt2spk").unlink()
     with pytest.raises(LayoutError, match="no file 'utt2spk'"):
         read(corpus)
+
+
+def test_a_command_in_wav_scp_is_told_from_a_missing_file(tmp_path, tone):
+    tone(tmp_path / "a.wav")
+    names = {"text": "u1 好\nu2 好\n", "dialect": "u1 Ji-Lu\nu2 Ji-Lu\n", "speaker": "u1 s\nu2 s\n"}
+    part(tmp_path, "test", wav="u1 sox a.wav -t wav - |\nu2 a.wav\n", **names)
+    result = read(tmp_path)
+    assert [item.id for item in result.corpus.items] == ["u2"]
+    (skip,) = result.skipped
+    assert skip.item == "test/u1"
+    assert skip.reason == "wav.scp has a command, not a path"
+    assert "'sox a.wav -t wav -'" in skip.remedy
+
+
+def test_varieties_of_ones_own(tmp_path, tone):
+    tone(tmp_path / "a.wav")
+    own = tmp_path / "own.tsv"
+    own.write_text("code\tname\nmoon\tMoonish\n")
+    part(tmp_path, "test", wav="u1 a.wav\n", text="u1 好\n", dialect="u1 Moonish\n", speaker="u1 s\n")
+    assert [s.item for s in read(tmp_path).skipped] == ["test/u1"]
+    (item,) = read(tmp_path, varieties_table=own).corpus.items
+    assert item.variety == "moon"
