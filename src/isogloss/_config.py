@@ -67,6 +67,8 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
         inner = arguments[0]
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(_converted(name, inner, v) for v in value)
+        if len(value) != len(arguments):
+            raise ValueError(f"{name}: expected {len(arguments)} values, got {len(value)}: {value}")
         return tuple(_converted(name, h, v) for h, v in zip(arguments, value, strict=True))
     if origin is typing.Literal:
         allowed = typing.get_args(hint)

@@ -319,6 +319,6 @@ def test_a_manifest_without_items_is_an_error(tmp_path):
     write_corpus(Corpus("none", ()), tmp_path / "none.jsonl")
     report = check_corpus(tmp_path / "none.jsonl")
     assert not report.ok
-    assert kinds(report) == ["no items"]
+    assert kinds(report) == [("none.jsonl", "no items")]
     (tmp_path / "empty.jsonl").write_bytes(b"")
     assert check_corpus(tmp_path / "empty.jsonl").counts == {"no items": 1}

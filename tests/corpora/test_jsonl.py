@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import itertools
 import json
 import string
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from isogloss.corpora.jsonl import (
     content_sha,
+    count_lines,
     item_from_dict,
     item_to_dict,
     read_corpus,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import shlex
 import subprocess
 import sys
+import types
 from typing import TYPE_CHECKING
 
 import pytest
 
 from isogloss.cli.main import NOUNS
+from makers import melody_corpus
 from repository.commands import parser_of, verbs_of
 from repository.documents import PAGES, ROOT, blocks_of, prose_of
 
@@ -85,7 +88,7 @@ def importable(dotted: str) -> bool:
 def test_every_command_is_understood(page: Path) -> None:
     for block in blocks_of(page):
         for command, _ in block.commands if block.language == "console" else []:
-            for part in re.split(r" *(?:;|&&|\|) *", command):
+            for part in re.split(r" *(?:;|&&|\||>) *", command):
                 words = shlex.split(part)
                 if words[:1] == ["isogloss"]:
                     parse(words[1:])
@@ -114,6 +117,52 @@ def test_python_in_a_document_compiles(page: Path) -> None:
 @by_page
 def test_no_result_is_still_missing(page: Path) -> None:
     assert "RESULT[" not in page.read_text(encoding="utf-8"), "put in the number of a real run"
+
+
+def strings_of_the_source() -> str:
+    """Every string of the package and the build, pieces of f-strings one by one."""
+    found = [(ROOT / "Makefile").read_text(encoding="utf-8")]
+    for module in SOURCE.rglob("*.py"):
+        tree = ast.parse(module.read_text(encoding="utf-8"))
+        found += [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+    return "\n".join(found)
+
+
+def longest_known(message: str, source: str) -> str:
+    """The longest run of whole words of a message that stands in the source."""
+    words = message.split(" ")
+    runs = [
+        " ".join(words[start:end])
+        for start in range(len(words))
+        for end in range(start + 1, len(words) + 1)
+    ]
+    return max((run for run in runs if run in source), key=len, default="")
+
+
+def test_messages_in_the_index_of_errors_exist() -> None:
+    """Names and numbers in a message are examples; a run of its words must be the program's."""
+    source = strings_of_the_source()
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
+    messages = [message for row in rows for message in CODE.findall(row)]
+    assert len(messages) > 30
+    assert [m for m in messages if len(longest_known(m, source)) < 7] == []
+
+
+def test_the_example_of_an_encoder_keeps_the_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    melody_corpus(tmp_path / "recordings")
+    monkeypatch.chdir(tmp_path)
+    code = [b.body for b in blocks_of(ROOT / "docs" / "encoders.md") if b.language == "python"]
+    module = types.ModuleType("documented_encoder")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec("\n".join(code), module.__dict__)
+    assert module.load("").made_by == "spectrum:;version=1"
 
 
 def test_changes_of_numbers_have_a_section_of_their_own() -> None:

@@ -105,7 +105,9 @@ def test_varieties_of_ones_own(tmp_path, tone):
     tone(tmp_path / "a.wav")
     own = tmp_path / "own.tsv"
     own.write_text("code\tname\nmoon\tMoonish\n")
-    part(tmp_path, "test", wav="u1 a.wav\n", text="u1 好\n", dialect="u1 Moonish\n", speaker="u1 s\n")
+    part(
+        tmp_path, "test", wav="u1 a.wav\n", text="u1 好\n", dialect="u1 Moonish\n", speaker="u1 s\n"
+    )
     assert [s.item for s in read(tmp_path).skipped] == ["test/u1"]
     (item,) = read(tmp_path, varieties_table=own).corpus.items
     assert item.variety == "moon"
