@@ -86,7 +86,7 @@ def test_a_wrong_type_inside_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("value", [[1], [1, "x", "y"]])
 def test_a_tuple_of_another_length_is_refused(value: list[object]) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"Config\.pair: expected 2 values, got [13]"):
         config_from_mapping(Config, {"pair": value})
 
 

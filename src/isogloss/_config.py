@@ -52,9 +52,10 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
         options = typing.get_args(hint)
         if value is None and type(None) in options:
             return None
+        options = tuple(option for option in options if option is not type(None))
+        if len(options) == 1:
+            return _converted(name, options[0], value)
         for option in options:
-            if option is type(None):
-                continue
             try:
                 return _converted(name, option, value)
             except ValueError:

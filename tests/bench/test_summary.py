@@ -15,7 +15,7 @@ from isogloss.bench import (
     write_results_csv,
     write_results_json,
 )
-from isogloss.bench.summary import encoder_label, role_of, set_label
+from isogloss.bench.summary import baseline_labels, encoder_label, role_of, set_label
 
 
 def test_the_headline_numbers_are_flat(finished) -> None:
@@ -101,3 +101,32 @@ def test_sets_have_english_names() -> None:
     assert set_label("zh_dialect", "group") == "Dialect Mandarin"
     assert set_label("河北_承德市", "site") == "河北_承德市"
     assert set_label("xx-unknown", "variety") == "xx-unknown"
+
+
+@pytest.mark.parametrize(
+    ("bases", "words", "spelling"),
+    [
+        (("phones",), "edit distance of phones", True),
+        (("transcript",), "edit distance of transcripts, for want of phones", False),
+        (("phones", "transcript"), "transcripts where a pair has none", True),
+    ],
+)
+def test_the_phonetic_baseline_says_what_it_compares(finished, bases, words, spelling) -> None:
+    first = finished.results[0]
+    pairs = [
+        {**pair, "phonetic_basis": bases[i % len(bases)]}
+        for i, pair in enumerate(first.retrieval["pairs"])
+    ]
+    labels = baseline_labels(replace(first, retrieval={**first.retrieval, "pairs": pairs}))
+    assert labels["R@1 phonetic"].startswith("sound alone: ")
+    assert labels["R@1 phonetic"].endswith(words)
+    # The same number is not shown twice under two names.
+    assert ("R@1 by transcript" in labels) is spelling
+
+
+def test_a_result_without_baselines_has_no_labels(finished) -> None:
+    first = finished.results[0]
+    measures = {"R@1": first.retrieval["measures"]["R@1"]}
+    pairs = [{**pair, "phonetic_basis": None} for pair in first.retrieval["pairs"]]
+    bare = {**first.retrieval, "measures": measures, "pairs": pairs}
+    assert baseline_labels(replace(first, retrieval=bare)) == {}

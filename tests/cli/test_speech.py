@@ -67,13 +67,14 @@ def test_options_win_over_the_file(model: Path) -> None:
 def test_training_again_prints_the_finished_run(
     tones: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, found, _ = output(
+    code, found, talk = output(
         capsys,
         *("train", tones, "--out", model, "--config", model / "train.toml", "--json"),
         *("--max-steps", 40, "--set", "specaugment=false"),
     )
     assert code == 0
     assert (found["steps"], found["utterances"]) == (40, 20)
+    assert "finished before" in talk
 
 
 def test_items_that_were_left_out_are_counted_and_change_the_exit_code(
@@ -108,6 +109,12 @@ def test_transcribe_files_and_manifest(
     lines = (tmp_path / "read.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["u5", "u11", "u17", "u23"]
     assert "4 transcripts" in talk
+    # What is asked for as JSON comes as JSON, whatever else is written.
+    code, found, _ = output(
+        capsys, "transcribe", f"own:{model}", audio[0], "--out", tmp_path / "b.jsonl", "--json"
+    )
+    assert code == 0
+    assert found == [json.loads((tmp_path / "b.jsonl").read_text(encoding="utf-8"))]
 
 
 def test_a_recording_that_cannot_be_read_is_named(
@@ -146,7 +153,7 @@ def test_encode_to_a_file_and_to_a_folder(
         capsys, "encode", name, tones, "--layer", 1, "--out", tmp_path / "a.npz", "--json"
     )
     assert code == 0
-    code, _, _ = output(
+    code, _, talk = output(
         capsys,
         *("encode", name, tones, "--layer", 1, "--out", tmp_path / "b"),
         *("--cache", tmp_path / "cache", "--json"),
@@ -160,27 +167,40 @@ def test_encode_to_a_file_and_to_a_folder(
     np.testing.assert_allclose(np.load(tmp_path / "b" / "values.npy"), values, atol=1e-5)
     described = json.loads((tmp_path / "b" / "sequences.json").read_text())
     assert described["made_by"] == found["made_by"]
+    assert talk == ""
+    taken = tmp_path / "b" / "values.npy"
+    assert main(["speech", "encode", name, str(tones), "--out", str(taken)]) == 2
+    assert "is a file; name FILE.npz or a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "problem"),
+    ("arguments", "code", "problem"),
     [
-        (["train", "nowhere.jsonl", "--out", "x"], "nowhere.jsonl"),
-        (["transcribe", "nowhere", "a.wav"], "no model folder"),
-        (["train", "m", "--out", "x", "--set", "base_lrs=1"], "base_lr"),
-        (["train", "m", "--out", "x", "--set", "base_lr=fast"], "not TOML"),
-        (["train", "m", "--out", "x", "--size", "huge"], "size"),
+        (["train", "nowhere.jsonl", "--out", "x"], 1, "nowhere.jsonl"),
+        (["transcribe", "nowhere", "a.wav"], 1, "no model folder"),
+        (["evaluate", "own:nowhere", "m"], 1, "nowhere is no model folder"),
+        (["encode", "mel:", "nowhere", "--out", "x"], 1, "no such manifest"),
+        (["encode", "mell:", "nowhere", "--out", "x"], 1, "no such manifest"),
+        (["train", "m", "--out", "x", "--set", "base_lrs=1"], 2, "base_lr"),
+        (["train", "m", "--out", "x", "--set", "units=bpe"], 2, "text in double quotes"),
+        (["train", "m", "--out", "x", "--set", "shape.dims=[16]"], 2, "dims"),
+        (["train", "m", "--out", "x", "--size", "huge"], 2, "size"),
+        (["train", "m", "--out", "x", "--minutes", "inf"], 2, "minutes"),
+        (["train", "m", "--out", "x", "--config", "none.toml"], 2, "none.toml: No such file"),
+        (["transcribe", "x", "a.wav", "--split", "dev"], 2, "--split"),
+        (["transcribe", "x", "a.jsonl", "b.wav"], 2, "give it alone"),
     ],
 )
 def test_mistakes_are_one_line(
     arguments: list[str],
+    code: int,
     problem: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["speech", *arguments]) == 1
+    assert main(["speech", *arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
     assert problem in captured.err
@@ -200,3 +220,46 @@ def test_two_lengths_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None
         main(["speech", "train", "m", "--out", "x", "--epochs", "1", "--minutes", "2"])
     assert caught.value.code == 2
     assert "not allowed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["transcribe", "m", "a.wav", "--beam", "0"], "0 is less than 1"),
+        (["transcribe", "m", "a.wav", "--beam", "wide"], "invalid whole number value"),
+        (["evaluate", "m", "c", "--bootstrap", "-1"], "-1 is less than 0"),
+    ],
+)
+def test_numbers_out_of_range_are_wrong_usage(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["speech", *arguments])
+    assert caught.value.code == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_recordings_that_cannot_be_read_are_counted_by_evaluate(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = {"id": "b", "variety": "cmn", "audio": "audio/b.wav", "transcript": "天"}
+    tones = tone_corpus(tmp_path / "tones", count=6, extra=[{**broken, "split": "dev"}])
+    (tones.parent / "audio" / "b.wav").write_text("no sound")
+    arguments = ("evaluate", model, tones, "--split", "dev", "--bootstrap", 0, "--json")
+    code, found, talk = output(capsys, *arguments)
+    assert code == 1
+    assert found[0]["n"] == 1
+    assert "1 recordings could not be read" in talk
+    assert "corpus check" in talk
+    code, _, talk = output(capsys, *("evaluate", model, tones, "--split", "valid", "--json"))
+    assert code == 1
+    assert "splits there are: train (5), dev (2)" in talk
+
+
+def test_a_device_that_is_not_there_is_one_line(
+    tones: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["speech", "evaluate", str(model), str(tones), "--device", "cuda:99"]) == 1
+    talk = capsys.readouterr().err
+    assert "device 'cuda:99' cannot be used here" in talk
+    assert talk.count("\n") == 1

@@ -211,3 +211,35 @@ def test_concurrent_writers_and_kill_9_leave_a_sound_cache(tmp_path: Path) -> No
     found = encode_cached(encoder, items, cache, progress=False)
     assert encoder.encoded == []
     assert [found[i][0, 0] for i in range(60)] == list(range(1, 61))
+
+
+def test_every_item_of_a_broken_recording_is_told(tmp_path: Path, items: list[Item]) -> None:
+    Path(str(items[1].audio)).write_bytes(b"broken file")
+    twin = dataclasses.replace(items[1], id="twin")
+    skipped: list[tuple[str, str]] = []
+    found = encode_cached(
+        CountingEncoder(), [*items, twin], tmp_path / "cache", progress=False, skipped=skipped
+    )
+    assert found.ids == ("a", "c")
+    assert [item for item, _ in skipped] == ["b", "twin"]
+    assert all("not audio" in why for _, why in skipped)
+
+
+def test_a_file_is_no_cache(tmp_path: Path, items: list[Item]) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(IsoglossError, match="is a file; the cache needs a folder"):
+        encode_cached(CountingEncoder(), items, tmp_path / "file", progress=False)
+
+
+def test_an_encoder_that_gives_no_sequences_is_refused(items: list[Item]) -> None:
+    class Plain(CountingEncoder):
+        def encode(self, items: list[Item]) -> Sequences:
+            return [1.0]  # type: ignore[return-value]
+
+    with pytest.raises(ValueError, match="returned list, not Sequences"):
+        encode_cached(Plain(), items, None, progress=False)
+
+
+def test_no_bar_where_nobody_looks(items: list[Item], capsys) -> None:
+    encode_cached(CountingEncoder(), items, None, progress=True)
+    assert capsys.readouterr() == ("", "")

@@ -174,6 +174,7 @@ def test_made_by_follows_the_weights(checkpoint: Path, tmp_path: Path) -> None:
         ("mel:80", ValueError, "nothing after the colon"),
         ("random:huge", UnknownName, "huge"),
         ("random:tiny:x", ValueError, "whole number"),
+        ("tiny", UnknownName, "known: mel:, own:, random:"),
     ],
 )
 def test_wrong_names(name: str, error: type[Exception], message: str) -> None:
@@ -304,3 +305,23 @@ def test_third_party_encoders_come_in_by_entry_point(monkeypatch) -> None:
 def test_importing_encoders_and_tasks_does_not_import_torch() -> None:
     code = "import sys, isogloss.encoders, isogloss.tasks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_devices_that_are_not_there(device: str, checkpoint: Path) -> None:
+    for name in ("random:micro", f"own:{checkpoint}"):
+        with pytest.raises(ValueError, match=f"device '{device}' cannot be used here"):
+            load_encoder(name, device=device)
+
+
+def test_a_broken_package_of_others_is_named(monkeypatch) -> None:
+    class Point:
+        name = "theirs"
+        value = "theirs.encoder:load"
+
+        def load(self):
+            raise ModuleNotFoundError("No module named 'theirs'")
+
+    monkeypatch.setattr("isogloss.encoders.registry.entry_points", lambda group: [Point()])
+    with pytest.raises(IsoglossError, match=r"theirs\.encoder:load.*No module named"):
+        load_encoder("theirs:a")

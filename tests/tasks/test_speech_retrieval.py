@@ -378,3 +378,24 @@ def test_nothing_to_compare(audio: str) -> None:
 def test_wrong_options(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SpeechRetrieval(**options)
+
+
+def test_a_split_that_is_not_there_is_told_with_those_that_are(corpus: Corpus) -> None:
+    trained = corpus_of([dataclasses.replace(item, split="train") for item in corpus.items])
+    with pytest.raises(ValueError, match=r"in split 'test'.*splits there are: train \(60\)"):
+        SpeechRetrieval().run(trained, Planted(0.0))
+
+
+def test_what_the_phonetic_baseline_rests_on_is_signed(audio: str) -> None:
+    def said(variety: str, number: int) -> Item:
+        item = utterance(audio, variety, number, transcript=f"{chr(0x4E00 + number)}ab")
+        return item if variety == "hak" else dataclasses.replace(item, phones=f"p{number} a b")
+
+    mixed = corpus_of([said(v, n) for v in VARIETIES for n in range(6)])
+    found = {m.name: m.signature for m in SpeechRetrieval(bootstrap=0).run(mixed, Planted(1.0))}
+    assert found["R@1 phonetic"]["phonetic_basis"] == "phones and transcript"
+    assert found["hard R@1"]["phonetic_basis"] == "phones and transcript"
+    assert "phonetic_basis" not in found["R@1"]
+    alone = corpus_of([dataclasses.replace(item, phones=None) for item in mixed.items])
+    spelt = {m.name: m.signature for m in SpeechRetrieval(bootstrap=0).run(alone, Planted(1.0))}
+    assert spelt["R@1 phonetic"]["phonetic_basis"] == "transcript"

@@ -60,7 +60,7 @@ def test_the_dialect_output_reads_dialect_transcripts_where_there_is_one() -> No
 
 def test_splits() -> None:
     assert Transcription(split=None).run(CORPUS, Reader())[0].n == 3
-    with pytest.raises(ValueError, match="no item with audio and a standard transcript"):
+    with pytest.raises(ValueError, match=r"split 'dev'; splits there are: test \(3\), train \(1\)"):
         Transcription(split="dev").run(CORPUS, Reader())
     unsplit = Corpus("toy", tuple(dataclasses.replace(i, split=None) for i in ITEMS))
     assert Transcription().run(unsplit, Reader())[0].n == 3

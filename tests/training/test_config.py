@@ -26,11 +26,27 @@ from isogloss.training.config import TrainConfig
         {"epochs": 1, "clip": 0.0},
         {"epochs": 1, "seed": -1},
         {"epochs": 1, "keep": 0},
+        {"epochs": 1, "bpe_size": 0},
+        {"epochs": 1, "warmup": -5},
+        {"epochs": 1, "cr_scale": -0.1},
+        {"epochs": 1, "checkpoint_minutes": -1.0},
+        {"epochs": 1, "dev_minutes": -1.0},
+        {"epochs": 1, "base_lr": float("nan")},
+        {"minutes": float("inf")},
+        {"epochs": float("inf")},
     ],
 )
 def test_values_that_make_no_sense_are_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"\d|none"):
+    field = list(values)[-1] if values else "exactly one of epochs"
+    with pytest.raises(ValueError, match=field):
         TrainConfig(**values)
+
+
+def test_a_wrong_value_inside_the_shape_is_told_as_such() -> None:
+    with pytest.raises(UnknownName, match="did you mean dims"):
+        config_from_mapping(TrainConfig, {"epochs": 1, "shape": {"dim": [16, 16]}})
+    with pytest.raises(ValueError, match=r"ZipformerConfig\.dims: expected a list, got 16"):
+        config_from_mapping(TrainConfig, {"epochs": 1, "shape": {"dims": 16}})
 
 
 def test_plain_values_make_the_same_config_again() -> None:

@@ -181,6 +181,11 @@ def test_minutes_decide_the_steps_once(tones: Path, tmp_path: Path) -> None:
     assert result.steps == json.loads((tmp_path / "plan.json").read_text())["steps"] >= 1
     # Generous: other processes may take the machine while this one measures or trains.
     assert 0.5 < took < 60.0
+    # The machine may be faster or slower when the run goes on: the number is not measured again.
+    (tmp_path / "result.json").unlink()
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    (tmp_path / "plan.json").write_text(json.dumps({**plan, "steps": result.steps + 1}))
+    assert run(tones, tmp_path, minutes=0.05).steps == result.steps + 1
 
 
 def test_a_loss_that_is_not_finite_names_the_items(
@@ -202,8 +207,16 @@ def test_a_loss_that_is_not_finite_names_the_items(
 
 
 def test_adamw_and_eden_run(tones: Path, tmp_path: Path) -> None:
-    options = {"optimiser": "adamw", "base_lr": 0.001, "schedule": "eden"}
-    assert run(tones, tmp_path, max_steps=2, **options).steps == 2
+    options = {"optimiser": "adamw", "base_lr": 0.001, "warmup": 0}
+    found = {
+        name: run(tones, tmp_path / name, max_steps=2, schedule=name, **options)
+        for name in ("eden", "linear")
+    }
+    assert len({result.revision for result in found.values()}) == 2
+    # After one of two steps the line has halved; Eden counts in thousands.
+    rates = {name: records(tmp_path / name)[-1]["lr"] for name in found}
+    assert rates["linear"] == pytest.approx(0.0005)
+    assert rates["eden"] == pytest.approx(0.001, rel=0.02)
 
 
 def test_bf16_is_near_fp32(tones: Path, tmp_path: Path) -> None:
@@ -211,6 +224,8 @@ def test_bf16_is_near_fp32(tones: Path, tmp_path: Path) -> None:
         run(tones, tmp_path / name, max_steps=2, precision=name).loss for name in ("fp32", "bf16")
     ]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    # The same to the last digit would mean that the precision was not heeded.
+    assert losses[1] != losses[0]
 
 
 def test_training_starts_from_another_model(tones: Path, tmp_path: Path) -> None:
@@ -279,3 +294,52 @@ def test_broken_items_are_left_out_and_counted(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "run" / "skipped.json").read_text(encoding="utf-8"))
     assert len(written) == 8
     assert all(entry["detail"] for entry in written)
+
+
+def test_checkpoints_come_by_the_clock_not_by_the_epoch(tones: Path, tmp_path: Path) -> None:
+    result = run(tones, tmp_path, epochs=4, keep=9)
+    assert result.epochs == 4
+    assert [int(p.stem[5:]) for p in tmp_path.glob("checkpoints/*.json")] == [result.steps]
+
+
+def test_a_run_that_never_began_may_be_mended(tones: Path, tmp_path: Path) -> None:
+    with pytest.raises(IsoglossError, match="no item can be trained on"):
+        run(tones, tmp_path, max_steps=2, min_seconds=2.9)
+    assert run(tones, tmp_path, max_steps=2).steps == 2
+
+
+def test_a_finished_run_may_move(tones: Path, tmp_path: Path) -> None:
+    run(tones, tmp_path / "a", max_steps=2)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert run(tones, tmp_path / "b", max_steps=2).folder == tmp_path / "b"
+
+
+def test_what_a_kill_left_half_written_goes(tones: Path, tmp_path: Path) -> None:
+    left = [tmp_path / "features-0" / ".values.f32.ab12", tmp_path / ".plan.json.ab12"]
+    left += [tmp_path / "checkpoints" / ".step-000000001.safetensors.ab12"]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    run(tones, tmp_path, max_steps=1)
+    assert not any(path.exists() for path in left)
+
+
+def test_a_file_is_no_folder_of_a_run(tones: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("x")
+    with pytest.raises(IsoglossError, match="is a file"):
+        run(tones, tmp_path / "run")
+
+
+def test_a_gradient_that_is_not_finite_names_the_items(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Poisoned(loop.ScaledAdam):
+        def step(self, closure: Any = None) -> None:
+            self.param_groups[0]["params"][0].grad[...] = float("nan")
+            super().step(closure)
+
+    monkeypatch.setattr(loop, "ScaledAdam", Poisoned)
+    with pytest.raises(NonFiniteLoss, match=r"at step 0 .* items u\d+") as caught:
+        run(tones, tmp_path)
+    assert caught.value.ids
+    assert not (tmp_path / "model.safetensors").exists()

@@ -111,3 +111,16 @@ def test_an_empty_average_changes_nothing() -> None:
     before = layer.weight.detach().clone()
     Average().apply_to(layer)
     assert torch.equal(layer.weight, before)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": "0"}'])
+def test_a_damaged_checksum_gives_way_to_the_one_before(tmp_path: Path, content: str) -> None:
+    model = CtcModel(small_shape(), 5)
+    optimizer = ScaledAdam(model.parameters())
+    paths = [
+        save_checkpoint(tmp_path, Position(step=step), model, optimizer, Average(), keep=2)
+        for step in (1, 2)
+    ]
+    paths[1].with_suffix(".json").write_text(content)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert newest_checkpoint(tmp_path) == paths[0]

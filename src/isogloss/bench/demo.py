@@ -7,7 +7,6 @@ The whole chain in one call: `corpora.synth` speaks, `training` learns from tran
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -121,6 +120,7 @@ def run_demo(
     """
     from isogloss.corpora.synth import SynthConfig, make_corpus
     from isogloss.training.loop import train
+    from isogloss.training.process import available_cores
 
     began = time.monotonic()
     say = say or (lambda _line: None)
@@ -134,7 +134,7 @@ def run_demo(
         seed=config.seed,
     )
     say(f"1/3 speaking {config.sentences} training sentences in each variety")
-    corpus = make_corpus(synth, folder, jobs=_cores(), progress=progress)
+    corpus = make_corpus(synth, folder, jobs=available_cores(), progress=progress)
     say(f"2/3 training on {config.transcripts} transcripts; nothing in them is parallel")
     trained = train(
         _train_config(config, run, began),
@@ -171,10 +171,6 @@ def run_demo(
     return DemoResult(tuple(results), summary, out / "report.html", out / "results.json")
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _train_config(config: DemoConfig, run: Path, began: float) -> TrainConfig:
     """The recipe; the training time of an interrupted run is the one first decided."""
     import json
@@ -199,7 +195,7 @@ def _train_config(config: DemoConfig, run: Path, began: float) -> TrainConfig:
                 SIZE, regularise=False, layer_skip=False, feature_mask=False, dropout=0.0
             ),
             "transcripts": config.transcripts,
-            "specaugment": False,
+            "specaugment": config.minutes >= _LONG_MINUTES,
             "base_lr": 0.045,
             "warmup": 150,
             "max_batch_seconds": 30.0,

@@ -10,10 +10,12 @@ from isogloss.bench.colours import HEAT_LEVELS, heat_level
 from isogloss.bench.figures import Bar, bars
 from isogloss.bench.summary import (
     BASELINES,
+    baseline_labels,
     chance_of,
     encoder_label,
     group_cells,
     is_grouped,
+    phonetic_basis,
     role_of,
     set_cells,
     set_label,
@@ -75,16 +77,12 @@ def headline(results: Sequence[RunResult]) -> str:
 
 def _baselines(result: RunResult) -> dict[str, tuple[str, str]]:
     """Label and note of each baseline; the phonetic one says what it rests on."""
-    bases = {p["phonetic_basis"] for p in result.retrieval["pairs"]} - {None}
-    on = " or ".join(sorted(bases))
     labels = {
-        "R@1 phonetic": ("sound alone", f"edit distance of {on}"),
+        "R@1 phonetic": ("sound alone", f"edit distance of {phonetic_basis(result)}"),
         "R@1 by transcript": ("dialect transcripts", "edit distance of what was said, written"),
         "R@1 by translation": ("standard transcripts", "edit distance: the ceiling of ASR labels"),
     }
-    # By transcript is the phonetic one already where there are no phones.
-    hidden = {"R@1 by transcript"} if bases == {"transcript"} else set()
-    return {m: labels[m] for m in BASELINES if m not in hidden and result.measure(m) is not None}
+    return {measure: labels[measure] for measure in baseline_labels(result)}
 
 
 def _bar(label: str, mean: Mapping[str, Any], style: str, note: str = "") -> Bar:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASELINES",
+    "baseline_labels",
     "encoder_label",
     "group_cells",
+    "phonetic_basis",
     "role_of",
     "set_label",
     "set_labels",
@@ -34,7 +36,13 @@ BASELINES = {
     "R@1 by transcript": "spelling alone: edit distance of transcripts in the variety's characters",
     "R@1 by translation": "ceiling of standard transcripts: their edit distance",
 }
-"""Measures that need no encoder, and what they tell."""
+"""Measures that need no encoder, and what they tell; see `baseline_labels` for a result's own."""
+
+_BASES = {
+    frozenset({"phones"}): "phones",
+    frozenset({"transcript"}): "transcripts, for want of phones",
+    frozenset({"phones", "transcript"}): "phones, or of transcripts where a pair has none",
+}
 
 _ROLES: dict[str, Role] = {"own": "trained", "mel": "mel", "random": "random"}
 _GROUPS = {
@@ -52,6 +60,27 @@ _GROUPS = {
 def role_of(encoder: str) -> Role:
     """What an encoder is there for: 'trained' (own:), 'mel', 'random' or 'other'."""
     return _ROLES.get(encoder.partition(":")[0], "other")
+
+
+def phonetic_basis(result: RunResult) -> str:
+    """What the phonetic baseline of a result compares; empty when it has none.
+
+    It falls back to transcripts, pair by pair of sets, where items have no phones.
+    """
+    found = frozenset(pair.get("phonetic_basis") for pair in result.retrieval["pairs"])
+    return _BASES.get(found - {None}, "")
+
+
+def baseline_labels(result: RunResult) -> dict[str, str]:
+    """The baselines that a result has, and what each tells: the phonetic one names its basis.
+
+    Retrieval by transcript is left out where it is the phonetic baseline under another name.
+    """
+    on = phonetic_basis(result)
+    labels = {**BASELINES, "R@1 phonetic": f"sound alone: edit distance of {on}"}
+    if on == _BASES[frozenset({"transcript"})]:
+        del labels["R@1 by transcript"]
+    return {name: text for name, text in labels.items() if result.measure(name) is not None}
 
 
 def encoder_label(encoder: str) -> str:
@@ -142,6 +171,7 @@ def summarise(results: Sequence[RunResult]) -> dict[str, Any]:
     for measure in BASELINES:
         mean = first.measure(measure)
         flat[_column(measure)] = None if mean is None else mean["value"]
+    flat["phonetic_basis"] = phonetic_basis(first) or None
     flat["chance"] = chance_of(first)
     cer = next((r.transcription[0]["value"] for r in results if r.transcription), None)
     return {

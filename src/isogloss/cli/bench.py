@@ -186,7 +186,7 @@ def _layers(text: str | None) -> tuple[int, ...] | str | None:
 
 def print_matrices(results: Sequence[RunResult]) -> None:
     """A table of R@1 for each encoder, then the means with intervals and baselines."""
-    from isogloss.bench.summary import BASELINES, encoder_label, group_cells
+    from isogloss.bench.summary import baseline_labels, encoder_label, group_cells
 
     for result in results:
         names, cells = group_cells(result)
@@ -199,7 +199,7 @@ def print_matrices(results: Sequence[RunResult]) -> None:
         print_table([f"{encoder_label(result.encoder)}, R@1 in %", *names], rows)
     means: list[list[object]] = [_mean_row(encoder_label(r.encoder), r, "R@1") for r in results]
     first = results[0]
-    means += [_mean_row(text, first, name) for name, text in BASELINES.items()]
+    means += [_mean_row(text, first, name) for name, text in baseline_labels(first).items()]
     chance = first.retrieval["measures"]["R@1"]["signature"].get("chance")
     means.append(["chance", None if chance is None else f"{100 * chance:.1f}", None])
     shown = [row for row in means if row[1] is not None]

@@ -6,20 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isogloss.cli.speech_options import WrongUsageError, at_least, verb
+from isogloss.cli.speech_train import add_train
 from isogloss.cli.tables import print_json, print_table, talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from isogloss.encoders.own import OwnEncoder
-    from isogloss.training.config import TrainConfig
-    from isogloss.training.loop import TrainResult
     from isogloss.types import Item, Measurement
 
 __all__ = ["add_parser"]
 
-_DEFAULT_EPOCHS = 30
-_LENGTHS = ("epochs", "max_steps", "minutes")
 _AT_ONCE = 64
 
 
@@ -34,164 +32,34 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(metavar="<verb>", required=True)
-    _add_train(verbs)
+    add_train(verbs)
     _add_transcribe(verbs)
     _add_evaluate(verbs)
     _add_encode(verbs)
-
-
-def _verb(
-    verbs: argparse._SubParsersAction[Any],
-    name: str,
-    handler: Callable[[argparse.Namespace], int],
-    summary: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n{example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(handler=handler)
-    return parser
-
-
-# train --------------------------------------------------------------------------------------------
-
-
-def _add_train(verbs: argparse._SubParsersAction[Any]) -> None:
-    parser = _verb(
-        verbs,
-        "train",
-        _train,
-        "a speech encoder from recordings with transcripts; the same command goes on after a kill",
-        "  isogloss speech train manifest.jsonl --out runs/a --minutes 30\n"
-        "  isogloss speech train manifest.jsonl --out runs/b --config train.toml\n"
-        "  isogloss speech train manifest.jsonl --out runs/c --size small --objective cr-ctc \\\n"
-        "      --epochs 50 --set base_lr=0.03 --set 'speeds=[0.9, 1.0, 1.1]'\n\n"
-        "exit code: 0 done, 1 done but items were left out (runs/a/skipped.json lists them)",
-    )
-    parser.add_argument("manifest", type=Path, help="manifest.jsonl, or the folder that holds it")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--config", type=Path, metavar="TOML", help="any field of TrainConfig")
-    parser.add_argument("--size", help="tiny, small, medium, large, xlarge; default tiny")
-    parser.add_argument(
-        "--transcripts",
-        choices=("standard", "dialect", "both"),
-        help="what is learnt: the standard wording, the variety's own characters, or both with "
-        "two outputs; default standard",
-    )
-    parser.add_argument("--objective", choices=("ctc", "cr-ctc"), help="default ctc")
-    parser.add_argument("--optimiser", choices=("scaled-adam", "adamw"), help="default scaled-adam")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), help="default fp32")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default auto")
-    parser.add_argument("--threads", type=int, help="CPU threads; default one a core")
-    parser.add_argument("--seed", type=int, help="default 0")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, help="wall-clock target for the whole command")
-    length.add_argument(
-        "--epochs", type=float, help=f"passes over the data; default {_DEFAULT_EPOCHS}"
-    )
-    length.add_argument("--max-steps", type=int, help="batches")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any other field of TrainConfig, the value as in TOML",
-    )
-    parser.add_argument(
-        "--varieties-table",
-        type=Path,
-        metavar="TSV",
-        help="varieties of your own beside the built-in ones",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-
-def _train(args: argparse.Namespace) -> int:
-    from isogloss.training.loop import train
-    from isogloss.varieties import builtin_table, load_table
-
-    table = builtin_table()
-    if args.varieties_table is not None:
-        table = table.merged(load_table(args.varieties_table))
-    result = train(_train_config(args), corpus=args.manifest, folder=args.out, table=table)
-    if args.json:
-        print_json(result.to_dict())
-    else:
-        print_table(["figure", "value"], _train_rows(result))
-    if result.skipped:
-        talk(
-            f"done, but {len(result.skipped)} items were left out: {result.skipped_counts}; "
-            f"see {args.out / 'skipped.json'}"
-        )
-        return 1
-    return 0
-
-
-def _train_config(args: argparse.Namespace) -> TrainConfig:
-    """TOML file, then --set, then the named options; the last one wins."""
-    import tomllib
-
-    from isogloss._config import config_from_mapping
-    from isogloss.errors import IsoglossError
-    from isogloss.training.config import TrainConfig
-
-    values: dict[str, Any] = {}
-    texts = [] if args.config is None else [(str(args.config), args.config.read_text("utf-8"))]
-    for name, text in [*texts, *((f"--set {entry}", entry) for entry in args.set)]:
-        try:
-            values |= tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise IsoglossError(f"{name}: not TOML: {error}") from error
-    names = ("size", "transcripts", "objective", "optimiser", "precision", "device", "threads")
-    given = {name: getattr(args, name) for name in (*names, "seed", *_LENGTHS)}
-    given = {name: value for name, value in given.items() if value is not None}
-    if any(name in given for name in _LENGTHS):
-        values = {name: value for name, value in values.items() if name not in _LENGTHS}
-    values |= given
-    if not any(name in values for name in _LENGTHS):
-        values["epochs"] = _DEFAULT_EPOCHS
-    return config_from_mapping(TrainConfig, values)
-
-
-def _train_rows(result: TrainResult) -> list[list[object]]:
-    rows: list[list[object]] = [
-        ["model", str(result.folder)],
-        ["utterances", result.utterances],
-        ["left out", len(result.skipped)],
-        ["steps", result.steps],
-        ["loss (nats a step of 40 ms)", result.loss],
-        ["minutes in steps", result.train_seconds / 60],
-        ["seconds of audio a second", result.audio_seconds / max(1e-9, result.train_seconds)],
-    ]
-    if result.dev_cer is not None:
-        rows.append(["CER on dev (%)", 100 * result.dev_cer])
-    return rows
 
 
 # transcribe ---------------------------------------------------------------------------------------
 
 
 def _add_transcribe(verbs: argparse._SubParsersAction[Any]) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "transcribe",
         _transcribe,
         "what a trained model reads in recordings",
         "  isogloss speech transcribe runs/a one.wav two.m4a\n"
         "  isogloss speech transcribe runs/a manifest.jsonl --beam 8 --out read.jsonl\n\n"
-        "exit code: 1 when a recording could not be read",
+        "exit code: 1 when a recording could not be read; the others are told all the same",
     )
     parser.add_argument("model", type=Path, help="folder of a trained model")
     parser.add_argument(
         "audio", type=Path, nargs="+", help="recordings, or one manifest.jsonl (or its folder)"
     )
     parser.add_argument(
-        "--beam", type=int, default=1, help="prefixes kept in the search; default 1, greedy"
+        "--beam",
+        type=at_least(1),
+        default=1,
+        help="prefixes kept in the search; default 1, greedy",
     )
     parser.add_argument(
         "--head",
@@ -212,15 +80,15 @@ def _transcribe(args: argparse.Namespace) -> int:
     from isogloss.encoders import own
 
     items = _recordings(args.audio, args.split)
-    encoder = own.load(str(args.model), device=args.device)
+    encoder = own.load(_folder_of(args.model), device=args.device)
     read, failed = _readings(encoder, items, args.head, args.beam)
     if args.out is not None:
         lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in read)
         write_text(args.out, "".join(lines))
         talk(f"{len(read)} transcripts in {args.out}")
-    elif args.json:
+    if args.json:
         print_json(read)
-    else:
+    elif args.out is None:
         print_table(["id", "text", "score"], [[e["id"], e["text"], e["score"]] for e in read])
     for name, problem in failed:
         talk(f"{name}: {problem}")
@@ -228,20 +96,37 @@ def _transcribe(args: argparse.Namespace) -> int:
 
 
 def _recordings(paths: Sequence[Path], split: str | None) -> list[Item]:
-    from isogloss.corpora.jsonl import read_corpus
     from isogloss.types import Item
 
-    first = paths[0]
-    if len(paths) == 1 and (first.is_dir() or first.name.endswith((".jsonl", ".jsonl.gz"))):
-        items = [
-            item
-            for item in read_corpus(first).items
-            if item.audio is not None and split in (None, item.split)
-        ]
-        if not items:
-            raise ValueError(f"{first} has no item with audio" + (f" in {split}" if split else ""))
-        return items
+    manifests = [p for p in paths if p.is_dir() or p.name.endswith((".jsonl", ".jsonl.gz"))]
+    if manifests and len(paths) > 1:
+        raise WrongUsageError(f"{manifests[0]} is a manifest; give it alone")
+    if manifests:
+        return _of_manifest(manifests[0], split)
+    if split is not None:
+        raise WrongUsageError("--split chooses from a manifest; these are recordings")
     return [Item(id=str(path), variety="und", audio=str(path.resolve())) for path in paths]
+
+
+def _of_manifest(path: Path, split: str | None) -> list[Item]:
+    """The items with audio of a manifest, those of `split` alone when it is given."""
+    from isogloss.corpora.jsonl import read_corpus
+    from isogloss.tasks.parallel import splits_there
+
+    every = read_corpus(path).items
+    items = [i for i in every if i.audio is not None and split in (None, i.split)]
+    if not items:
+        raise ValueError(
+            f"{path} has no item with audio"
+            + (f" in split '{split}'" if split else "")
+            + splits_there(every, split)
+        )
+    return items
+
+
+def _folder_of(model: Path) -> str:
+    """The folder, also where a model is named as `bench` and `encode` name it."""
+    return str(model).removeprefix("own:")
 
 
 def _readings(
@@ -285,7 +170,7 @@ def _readings(
 
 
 def _add_evaluate(verbs: argparse._SubParsersAction[Any]) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "evaluate",
         _evaluate,
@@ -304,7 +189,9 @@ def _add_evaluate(verbs: argparse._SubParsersAction[Any]) -> None:
         help="what is right: the standard wording or the variety's own; default standard",
     )
     parser.add_argument("--head", choices=("standard", "dialect"), help="output that reads")
-    parser.add_argument("--bootstrap", type=int, default=1000, help="resamples; default 1000")
+    parser.add_argument(
+        "--bootstrap", type=at_least(0), default=1000, help="resamples; default 1000"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1; default cpu")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -320,7 +207,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         split=None if args.split == "all" else args.split,
         bootstrap=args.bootstrap,
     )
-    encoder = load_encoder(f"own:{args.model}", device=args.device)
+    encoder = load_encoder(f"own:{_folder_of(args.model)}", device=args.device)
     found = task.run(read_corpus(args.manifest), encoder)
     if args.json:
         print_json([_measurement_record(entry) for entry in found])
@@ -331,7 +218,10 @@ def _evaluate(args: argparse.Namespace) -> int:
         )
     unreadable = int(found[0].signature.get("unreadable", 0))
     if unreadable:
-        talk(f"{unreadable} recordings could not be read and are not counted")
+        talk(
+            f"{unreadable} recordings could not be read and are not counted; "
+            f"isogloss corpus check {args.manifest} names them"
+        )
     return 1 if unreadable else 0
 
 
@@ -353,7 +243,7 @@ def _cer_row(found: Measurement) -> list[object]:
 
 
 def _add_encode(verbs: argparse._SubParsersAction[Any]) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "encode",
         _encode,
@@ -378,7 +268,9 @@ def _encode(args: argparse.Namespace) -> int:
     from isogloss.encoders.cache import encode_cached
     from isogloss.encoders.registry import load_encoder
 
-    items = _recordings([args.manifest], args.split)
+    if args.out.suffix != ".npz" and args.out.is_file():
+        raise WrongUsageError(f"--out {args.out} is a file; name FILE.npz or a folder")
+    items = _of_manifest(args.manifest, args.split)
     encoder = load_encoder(args.encoder, layer=args.layer, device=args.device)
     skipped: list[tuple[str, str]] = []
     found = encode_cached(encoder, items, args.cache, skipped=skipped)

@@ -63,6 +63,8 @@ def encode_cached(
     """
     if not items:
         raise ValueError("there is no item to encode")
+    if cache_dir is not None and cache_dir.exists() and not cache_dir.is_dir():
+        raise IsoglossError(f"{cache_dir} is a file; the cache needs a folder")
     keys: list[str | None] = []
     for item in items:
         try:
@@ -81,7 +83,15 @@ def encode_cached(
         else:
             entries[key] = entry
     if missing:
-        _encode_missing(encoder, missing, entries, cache_dir, progress, skipped)
+        broken: dict[str, str] | None = None if skipped is None else {}
+        _encode_missing(encoder, missing, entries, cache_dir, progress, broken)
+        if skipped is not None:
+            # Several items may name one recording; it was tried once, and all of them are told.
+            skipped += [
+                (item.id, broken[key])
+                for key, item in zip(keys, items, strict=True)
+                if broken and key in broken
+            ]
     kept = [(item, key) for item, key in zip(items, keys, strict=True) if key in entries]
     if not kept:
         first = f"; first: {skipped[0][1]}" if skipped else ""
@@ -101,7 +111,7 @@ def _encode_missing(
     entries: dict[str, _Entry],
     cache_dir: Path | None,
     progress: bool,
-    skipped: list[tuple[str, str]] | None,
+    broken: dict[str, str] | None,
 ) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -109,20 +119,21 @@ def _encode_missing(
 
     # Neighbours in size make batches with little padding.
     todo = sorted(missing.items(), key=lambda pair: _size(pair[1]))
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn("encoding"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeLeft(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
-        disable=not progress,
+        disable=not (progress and console.is_terminal),
     )
     with bar:
         line = bar.add_task("", total=len(todo))
         for first in range(0, len(todo), _ITEMS_AT_ONCE):
             chunk = todo[first : first + _ITEMS_AT_ONCE]
-            for key, entry in _encoded(encoder, chunk, skipped):
+            for key, entry in _encoded(encoder, chunk, broken):
                 entries[key] = entry
                 if cache_dir is not None:
                     _write(_path(cache_dir, key), encoder.made_by, entry)
@@ -132,18 +143,23 @@ def _encode_missing(
 def _encoded(
     encoder: Encoder,
     chunk: list[tuple[str, Item]],
-    skipped: list[tuple[str, str]] | None,
+    broken: dict[str, str] | None,
 ) -> list[tuple[str, _Entry]]:
     try:
         sequences = encoder.encode([item for _, item in chunk])
     except AudioError as error:
-        if skipped is None:
+        if broken is None:
             raise
         if len(chunk) == 1:
-            _skip(chunk[0][1], error, skipped)
+            broken[chunk[0][0]] = str(error)
             return []
         # One broken recording must not cost the others: find it by encoding them one by one.
-        return [found for pair in chunk for found in _encoded(encoder, [pair], skipped)]
+        return [found for pair in chunk for found in _encoded(encoder, [pair], broken)]
+    if not isinstance(sequences, Sequences):
+        raise ValueError(
+            f"the encoder {encoder.made_by} returned {type(sequences).__name__}, not Sequences; "
+            "run check_encoder on it"
+        )
     expected = tuple(item.id for _, item in chunk)
     if sequences.ids != expected:
         raise ValueError(

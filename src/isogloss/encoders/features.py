@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from isogloss.types import Item
 
-__all__ = ["LONGEST_SECONDS", "item_features", "needs_torch"]
+__all__ = ["LONGEST_SECONDS", "item_features", "needs_device", "needs_torch"]
 
 LONGEST_SECONDS = 120.0
 """Longer recordings are refused: attention needs memory that grows with the square of the time."""
@@ -26,6 +26,24 @@ def needs_torch() -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingExtra("speech", "torch") from error
+
+
+def needs_device(device: str) -> None:
+    """Raise unless torch can put something on `device`.
+
+    Raises:
+        ValueError: there is no such device here.
+        MissingExtra: torch is not installed.
+    """
+    needs_torch()
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    # torch says so with whatever its build has at hand.
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device '{device}' cannot be used here: {reason}; use cpu") from error
 
 
 def item_features(item: Item, *, least_frames: int = 1) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from isogloss import __version__
-from isogloss.encoders.features import item_features, needs_torch
+from isogloss.encoders.features import item_features, needs_device
 from isogloss.types import Sequences
 
 if TYPE_CHECKING:
@@ -221,13 +221,13 @@ def load(argument: str, *, layer: int | None = None, device: str = "cpu") -> Own
     """The encoder behind 'own:FOLDER': a folder written by training.
 
     Raises:
-        ValueError: no folder is given, or there is no such layer.
+        ValueError: no folder is given, or there is no such layer or device.
         IsoglossError: the folder holds no readable model.
         MissingExtra: torch or safetensors is not installed.
     """
     if not argument:
         raise ValueError("'own:' needs the folder of a trained model, such as own:runs/a")
-    needs_torch()
+    needs_device(device)
     from isogloss.speech.checkpoint import load_model
 
     loaded = load_model(Path(argument), device)
@@ -250,10 +250,10 @@ def load_random(argument: str, *, layer: int | None = None, device: str = "cpu")
 
     Raises:
         UnknownName: no such size.
-        ValueError: the seed is no whole number, or there is no such layer.
+        ValueError: the seed is no whole number, or there is no such layer or device.
         MissingExtra: torch is not installed.
     """
-    needs_torch()
+    needs_device(device)
     import torch
 
     from isogloss.speech.zipformer import SpeechEncoder, ZipformerConfig

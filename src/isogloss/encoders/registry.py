@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, cast
 
-from isogloss.errors import UnknownName
+from isogloss.errors import IsoglossError, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,8 @@ def load_encoder(name: str, *, layer: int | None = None, device: str = "cpu") ->
     Args:
         name: 'own:FOLDER' for a model trained here (the folder with model.safetensors);
             'mel:' for log-mel frames, the floor; 'random:SIZE' or 'random:SIZE:SEED' for a
-            Zipformer with random weights, the control (sizes tiny, small, medium, large, xlarge).
+            Zipformer with random weights, the control (sizes micro, tiny, small,
+            medium, large, xlarge).
             Packages of others add kinds through the entry-point group 'isogloss.encoders': a
             function `(argument, *, layer, device) -> Encoder` under the name of the kind.
         layer: 0 is the embedding, i the output of block i (for a Zipformer: stack i); None is the
@@ -41,6 +42,7 @@ def load_encoder(name: str, *, layer: int | None = None, device: str = "cpu") ->
         UnknownName: no such kind of encoder (near matches are offered).
         ValueError: the encoder has no such layer.
         MissingExtra: torch or another needed package is not installed.
+        IsoglossError: the package that brings this kind of encoder cannot be imported.
     """
     kind, _, argument = name.partition(":")
     if kind in _LOADERS:
@@ -49,8 +51,14 @@ def load_encoder(name: str, *, layer: int | None = None, device: str = "cpu") ->
     else:
         others = _others()
         if kind not in others:
-            raise UnknownName("encoder", kind, encoder_names())
-        loader = others[kind].load()
+            raise UnknownName("encoder", kind, [f"{known}:" for known in encoder_names()])
+        try:
+            loader = others[kind].load()
+        except (ImportError, AttributeError) as error:
+            raise IsoglossError(
+                f"the encoder '{kind}:' of another package ({others[kind].value}) cannot be "
+                f"imported: {error}; mend or uninstall that package"
+            ) from error
     loader = cast("Callable[..., Encoder]", loader)
     return loader(argument, layer=layer, device=device)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from isogloss.types import Corpus, Item
 
-__all__ = ["By", "Parallel", "ParallelSet", "parallel_sets"]
+__all__ = ["By", "Parallel", "ParallelSet", "parallel_sets", "splits_there"]
 
 By = Literal["variety", "site", "group"]
 
@@ -89,10 +89,12 @@ def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "te
     shared = _shared_meanings(chosen)
     if not shared:
         found = ", ".join(f"{name} ({len(items)})" for name, items in list(chosen.items())[:8])
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in left_out.items())
         raise ValueError(
             f"corpus '{corpus.name}' has no two sets by {by} that share a meaning"
             + (f" in split '{split}'" if split is not None and with_splits else "")
-            + f"; sets found: {found or 'none'}; left out: {left_out or 'nothing'}"
+            + f"; sets found: {found or 'none'}; left out: {reasons or 'nothing'}"
+            + splits_there(corpus.items, split)
         )
     sets = []
     for name in _in_corpus_order(corpus.items, chosen, groups):
@@ -102,6 +104,17 @@ def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "te
         if items:
             sets.append(ParallelSet(name, groups[name], items))
     return Parallel(tuple(sets), left_out)
+
+
+def splits_there(items: Sequence[Item], split: str | None) -> str:
+    """What to add to a message when `split` was asked for and no item has it: the splits there."""
+    counts: dict[str, int] = {}
+    for item in items:
+        if item.split is not None:
+            counts[item.split] = counts.get(item.split, 0) + 1
+    if split is None or not counts or split in counts:
+        return ""
+    return "; splits there are: " + ", ".join(f"{name} ({n})" for name, n in counts.items())
 
 
 def _shared_meanings(chosen: Mapping[str, Mapping[str, Item]]) -> set[str]:

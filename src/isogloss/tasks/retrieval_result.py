@@ -238,6 +238,7 @@ class RetrievalResult:
                 if bounds
                 else None,
                 **({"chance": float(np.mean(chances))} if chances else {}),
+                **_basis_of(measure, [pair for pair, _ in found]),
             },
             per_item=per_sentence,
         )
@@ -306,7 +307,10 @@ class RetrievalResult:
             resamples=self.resamples,
             level=self.level,
             seed=self.seed,
-            signature=self.signature,
+            signature={
+                **self.signature,
+                **(_basis_of("distance", self.pairs) if by == "distance" else {}),
+            },
         )
 
     def measurements(self) -> list[Measurement]:
@@ -411,6 +415,14 @@ def _by_basis(basis: str | None, pair: PairResult) -> Rows | None:
     """Recall at 1 of a baseline; of the phonetic one without a name."""
     ranks = pair.baselines.get(basis or pair.phonetic_basis or "")
     return None if ranks is None else (ranks.ranks <= 1).astype(np.float64)
+
+
+def _basis_of(measure: str, pairs: Sequence[PairResult]) -> dict[str, str]:
+    """What the phonetic baseline of `pairs` rests on, for measures that rest on it."""
+    if measure not in ("R@1 phonetic", "hard R@1", "distance"):
+        return {}
+    bases = {pair.phonetic_basis for pair in pairs if pair.phonetic_basis is not None}
+    return {"phonetic_basis": " and ".join(sorted(bases))}
 
 
 def _chance(measure: str, targets: int) -> float | None:

@@ -307,13 +307,14 @@ class SpeechRetrieval:
         from rich.console import Console
         from rich.progress import track
 
-        # A bar for a handful of pairs would only flicker.
+        console = Console(stderr=True)
         yield from track(
             pairs,
             "scoring",
-            console=Console(stderr=True),
+            console=console,
             transient=True,
-            disable=not self.progress or len(pairs) < 20,
+            # A bar for a handful of pairs would only flicker.
+            disable=not (self.progress and console.is_terminal) or len(pairs) < 20,
         )
 
 

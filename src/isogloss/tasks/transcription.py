@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from isogloss import __version__
 from isogloss.errors import AudioError
 from isogloss.measures import cer
+from isogloss.tasks.parallel import splits_there
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +126,9 @@ class Transcription:
         if not items:
             raise ValueError(
                 f"corpus '{corpus.name}' has no item with audio and a {self.transcripts} "
-                f"transcript in split {self.split!r}"
+                f"transcript"
+                + ("" if self.split is None else f" in split '{self.split}'")
+                + splits_there(corpus.items, self.split)
             )
         return items
 

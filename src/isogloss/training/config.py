@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +14,26 @@ __all__ = ["FREE_KEYS", "TrainConfig"]
 
 FREE_KEYS = ("device", "checkpoint_minutes", "keep", "dev_minutes", "tensorboard")
 """Fields that may change between the start of a run and its resumption."""
+
+_ABOVE_ZERO = (
+    "base_lr",
+    "max_batch_seconds",
+    "min_seconds",
+    "max_seconds",
+    "lr_batches",
+    "lr_epochs",
+)
+_NOT_NEGATIVE = (
+    "seed",
+    "warmup",
+    "cr_scale",
+    "cr_warmup",
+    "specaugment_strength",
+    "time_mask_ratio",
+    "regulariser_batches",
+    "checkpoint_minutes",
+    "dev_minutes",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +46,7 @@ class TrainConfig:
     """
 
     size: str = "tiny"
-    """Size of the encoder: tiny, small, medium, large, xlarge."""
+    """Size of the encoder: micro, tiny, small, medium, large, xlarge."""
     shape: ZipformerConfig | None = None
     """An encoder of another shape, instead of `size`."""
     start_from: str | None = None
@@ -119,10 +140,17 @@ class TrainConfig:
             raise ValueError(
                 f"give exactly one of epochs, max_steps and minutes, above 0; got {given or 'none'}"
             )
-        for name in ("base_lr", "max_batch_seconds", "min_seconds", "max_seconds", "lr_batches"):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{field.name} must be a finite number, got {value}")
+        for name in _ABOVE_ZERO:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("buckets", "average_period", "keep", "dev_items"):
+        for name in _NOT_NEGATIVE:
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        for name in ("buckets", "average_period", "keep", "dev_items", "bpe_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.min_seconds >= self.max_seconds:
@@ -142,8 +170,6 @@ class TrainConfig:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.clip is not None and self.clip <= 0:
             raise ValueError(f"clip must be above 0, got {self.clip}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
 
     def encoder(self) -> ZipformerConfig:
         """The encoder to build.

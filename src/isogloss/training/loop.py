@@ -38,6 +38,7 @@ from isogloss.training.optim import (
     set_learning_rate,
 )
 from isogloss.training.prepare import (
+    PLAN,
     Material,
     claim_folder,
     prepare_material,
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
 __all__ = ["NonFiniteLoss", "TrainResult", "train"]
 
 _LOG_STEPS = 10
-_PLAN = "plan.json"
 
 
 class NonFiniteLoss(IsoglossError):
@@ -128,7 +128,7 @@ def train(
         if finished is not None:
             return finished
         # Before anybody can have written it: all processes must see the same.
-        plan = recorded(folder / _PLAN) or {}
+        plan = recorded(folder / PLAN) or {}
         if main:
             material = prepare_material(config, chosen, folder, progress=not quiet)
         accelerator.wait_for_everyone()
@@ -213,11 +213,9 @@ class _Run:
         if self.accelerator.is_main_process:
             threads = torch.get_num_threads()
             decided = {"steps": self.steps, "threads": threads, **found}
-            write_json(self.folder / _PLAN, decided)
+            write_json(self.folder / PLAN, decided)
         self.accelerator.wait_for_everyone()
-        self.steps = (recorded(self.folder / _PLAN) or {})[
-            "steps"
-        ]  # what the main process measured
+        self.steps = (recorded(self.folder / PLAN) or {})["steps"]  # what the main process measured
 
     def _steps_in_time(self, first: list[tuple[int, ...]], began: float) -> int:
         """Steps that fit into `minutes`, from a few batches of all lengths; nothing is learnt."""
@@ -354,13 +352,13 @@ class _Run:
                     saved = time.monotonic()
             if position.batch >= len(plan):
                 position.epoch, position.batch = position.epoch + 1, 0
-            self._save(checkpoints)
-            saved = time.monotonic()
             waited = (time.monotonic() - measured) / 60.0
             if config.dev_minutes is not None and waited >= config.dev_minutes:
                 if position.step < self.steps:
                     self._measure(journal)
                 measured = time.monotonic()
+        # What follows, measuring and writing the model, need not cost the last minutes.
+        self._save(checkpoints)
 
     def _maybe_average(self) -> None:
         step = self.position.step

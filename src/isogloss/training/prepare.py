@@ -32,9 +32,20 @@ if TYPE_CHECKING:
     from isogloss.training.store import FeatureStore
     from isogloss.types import Item
 
-__all__ = ["Material", "claim_folder", "prepare_material", "recorded", "same_or_refuse"]
+__all__ = ["PLAN", "Material", "claim_folder", "prepare_material", "recorded", "same_or_refuse"]
+
+PLAN = "plan.json"
+"""Name of the file that says how long a run is; a run begins by writing it."""
 
 _CONFIG = "train_config.json"
+# Temporary names of `atomic_writer`, in the places where a run writes.
+_HALF_WRITTEN = (
+    "checkpoints/.step-*",
+    "features-*/.values.f32.*",
+    "features-*/.index.json.*",
+    ".*.json.*",
+    ".train.jsonl.*",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,17 +136,20 @@ def claim_folder(folder: Path) -> Iterator[None]:
     """A block in which no other process trains in `folder`; the claim ends with the process.
 
     Raises:
-        IsoglossError: another process trains there now.
+        IsoglossError: another process trains there now, or `folder` is a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise IsoglossError(f"{folder} is a file; a run needs a folder of its own")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise IsoglossError(f"{folder}: another process is training there") from error
-        # What a kill left half written.
-        for leftover in folder.glob("checkpoints/.step-*"):
-            leftover.unlink()
+        # What a kill left half written; features of many hours are large.
+        for pattern in _HALF_WRITTEN:
+            for leftover in folder.glob(pattern):
+                leftover.unlink()
         yield
 
 
@@ -157,12 +171,15 @@ def recorded(path: Path) -> dict[str, Any] | None:
 def same_or_refuse(config: TrainConfig, sha: str, folder: Path) -> None:
     """Write config and corpus sha beside a new run; refuse a folder that holds another run.
 
+    A run that failed before its first step (no such data, too many units) left nothing to go on
+    with, so its settings may be mended.
+
     Raises:
         IsoglossError: which key differs, and both values.
     """
     path = folder / _CONFIG
     wanted = json.loads(json.dumps(config.to_dict()))
-    known = recorded(path)
+    known = recorded(path) if (folder / PLAN).is_file() else None
     if known is not None:
         for key, value in wanted.items():
             before = known["config"].get(key)

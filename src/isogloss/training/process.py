@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from isogloss.training.config import TrainConfig
 
-__all__ = ["make_accelerator", "settled_process"]
+__all__ = ["available_cores", "make_accelerator", "settled_process"]
 
 
 def make_accelerator(config: TrainConfig) -> Any:
@@ -44,6 +44,13 @@ def make_accelerator(config: TrainConfig) -> Any:
     )
 
 
+def available_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def settled_process(config: TrainConfig, threads: int | None) -> Iterator[None]:
     """A block with the threads and number handling of a run; put back afterwards.
@@ -51,7 +58,7 @@ def settled_process(config: TrainConfig, threads: int | None) -> Iterator[None]:
     `threads` is what the run began with, None for a new run.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or config.threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads or config.threads or available_cores())
     # Adam's second moments pass through numbers so small that a CPU is many times slower on them.
     torch.set_flush_denormal(True)
     try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isogloss.training.examples import Skipped, count_reasons
 from isogloss.training.prepare import recorded
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["RESULT", "TrainResult", "finished_result"]
 
@@ -49,6 +51,6 @@ def finished_result(folder: Path) -> TrainResult | None:
     values = recorded(folder / RESULT)
     if values is None:
         return None
-    values["folder"] = Path(values["folder"])
+    values["folder"] = folder  # it may have been moved since
     values["skipped"] = tuple(Skipped(**entry) for entry in values["skipped"])
     return TrainResult(**values)

@@ -109,8 +109,7 @@ def save_checkpoint(
 def newest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint whose checksum is right, or None; a damaged one is warned about."""
     for path in _by_age(folder):
-        described = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if path.is_file() and sha256_of_file(path) == described["sha256"]:
+        if path.is_file() and sha256_of_file(path) == _checksum(path.with_suffix(".json")):
             return path
         warnings.warn(
             f"{path} is damaged (sha256 differs); going back to the one before", stacklevel=2
@@ -150,6 +149,14 @@ def load_checkpoint(
     average.count = described["average_count"]
     average.values = {name: tensor.to(device) for name, tensor in parts["average"].items()}
     return Position(**described["position"])
+
+
+def _checksum(path: Path) -> str | None:
+    """The sha256 that a checkpoint's second file tells, None when that is damaged."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["sha256"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _by_age(folder: Path) -> Iterator[Path]:

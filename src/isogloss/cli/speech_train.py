@@ -1,0 +1,160 @@
+"""`isogloss speech train`: its options to a `TrainConfig`, its result to a table or JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isogloss.cli.speech_options import WrongUsageError, verb
+from isogloss.cli.tables import print_json, print_table, talk
+
+if TYPE_CHECKING:
+    import argparse
+
+    from isogloss.training.config import TrainConfig
+    from isogloss.training.loop import TrainResult
+
+__all__ = ["add_train"]
+
+_DEFAULT_EPOCHS = 30
+_LENGTHS = ("epochs", "max_steps", "minutes")
+
+
+def add_train(verbs: argparse._SubParsersAction[Any]) -> None:
+    """Add the verb `train`."""
+    parser = verb(
+        verbs,
+        "train",
+        _train,
+        "a speech encoder from recordings with transcripts; the same command goes on after a kill",
+        "  isogloss speech train manifest.jsonl --out runs/a --minutes 30\n"
+        "  isogloss speech train manifest.jsonl --out runs/b --config train.toml\n"
+        "  isogloss speech train manifest.jsonl --out runs/c --size small --objective cr-ctc \\\n"
+        "      --epochs 50 --set base_lr=0.03 --set 'speeds=[0.9, 1.0, 1.1]'\n\n"
+        "exit code: 0 done; 1 failed, or done but items were left out (runs/a/skipped.json\n"
+        "lists them); 2 wrong settings",
+    )
+    parser.add_argument("manifest", type=Path, help="manifest.jsonl, or the folder that holds it")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--config", type=Path, metavar="TOML", help="any field of TrainConfig")
+    parser.add_argument("--size", help="micro, tiny, small, medium, large, xlarge; default tiny")
+    parser.add_argument(
+        "--transcripts",
+        choices=("standard", "dialect", "both"),
+        help="what is learnt: the standard wording, the variety's own characters, or both with "
+        "two outputs; default standard",
+    )
+    parser.add_argument("--objective", choices=("ctc", "cr-ctc"), help="default ctc")
+    parser.add_argument("--optimiser", choices=("scaled-adam", "adamw"), help="default scaled-adam")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="default fp32")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default auto")
+    parser.add_argument("--threads", type=int, help="CPU threads; default one a core")
+    parser.add_argument("--seed", type=int, help="default 0")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, help="wall-clock target for the whole command")
+    length.add_argument(
+        "--epochs", type=float, help=f"passes over the data; default {_DEFAULT_EPOCHS}"
+    )
+    length.add_argument("--max-steps", type=int, help="batches")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other field of TrainConfig, the value as in TOML",
+    )
+    parser.add_argument(
+        "--varieties-table",
+        type=Path,
+        metavar="TSV",
+        help="varieties of your own beside the built-in ones",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _train(args: argparse.Namespace) -> int:
+    import os
+
+    from isogloss.training.loop import train
+    from isogloss.training.result import RESULT
+    from isogloss.varieties import builtin_table, load_table
+
+    config = _train_config(args)
+    was_finished = (args.out / RESULT).is_file()
+    table = builtin_table()
+    if args.varieties_table is not None:
+        table = table.merged(load_table(args.varieties_table))
+    result = train(config, corpus=args.manifest, folder=args.out, table=table)
+    if os.environ.get("RANK", "0") != "0":
+        return 0  # of several processes the first one tells
+    if was_finished:
+        talk(f"{args.out} was finished before; nothing was trained")
+    if args.json:
+        print_json(result.to_dict())
+    else:
+        print_table(["figure", "value"], _train_rows(result))
+    if result.skipped:
+        talk(
+            f"done, but {len(result.skipped)} items were left out: {result.skipped_counts}; "
+            f"see {args.out / 'skipped.json'}"
+        )
+        return 1
+    return 0
+
+
+def _train_config(args: argparse.Namespace) -> TrainConfig:
+    """TOML file, then --set, then the named options; the last one wins.
+
+    Raises:
+        WrongUsageError: what is wrong with them.
+    """
+    import tomllib
+
+    from isogloss._config import config_from_mapping
+    from isogloss.training.config import TrainConfig
+
+    values: dict[str, Any] = {}
+    if args.config is not None:
+        try:
+            values |= tomllib.loads(args.config.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise WrongUsageError(f"{args.config}: not TOML: {error}") from error
+        except OSError as error:
+            raise WrongUsageError(f"--config {args.config}: {error.strerror}") from error
+    for entry in args.set:
+        try:
+            values |= tomllib.loads(entry)
+        except tomllib.TOMLDecodeError as error:
+            raise WrongUsageError(
+                f"--set {entry}: not TOML: {error}; write KEY=VALUE, text in double quotes, such "
+                "as --set 'units=\"bpe\"'"
+            ) from error
+    names = ("size", "transcripts", "objective", "optimiser", "precision", "device", "threads")
+    given = {name: getattr(args, name) for name in (*names, "seed", *_LENGTHS)}
+    given = {name: value for name, value in given.items() if value is not None}
+    if any(name in given for name in _LENGTHS):
+        values = {name: value for name, value in values.items() if name not in _LENGTHS}
+    values |= given
+    if not any(name in values for name in _LENGTHS):
+        values["epochs"] = _DEFAULT_EPOCHS
+    try:
+        config = config_from_mapping(TrainConfig, values)
+        config.encoder()
+    except ValueError as error:
+        raise WrongUsageError(str(error)) from error
+    return config
+
+
+def _train_rows(result: TrainResult) -> list[list[object]]:
+    rows: list[list[object]] = [
+        ["model", str(result.folder)],
+        ["utterances", result.utterances],
+        ["left out", len(result.skipped)],
+        ["steps", result.steps],
+        ["loss (nats a step of 40 ms)", result.loss],
+        ["minutes in steps", result.train_seconds / 60],
+        ["seconds of audio a second", result.audio_seconds / max(1e-9, result.train_seconds)],
+    ]
+    if result.dev_cer is not None:
+        rows.append(["CER on dev (%)", 100 * result.dev_cer])
+    return rows
