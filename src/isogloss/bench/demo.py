@@ -195,7 +195,7 @@ def _train_config(config: DemoConfig, run: Path, began: float) -> TrainConfig:
                 SIZE, regularise=False, layer_skip=False, feature_mask=False, dropout=0.0
             ),
             "transcripts": config.transcripts,
-            "specaugment": config.minutes >= _LONG_MINUTES,
+            "specaugment": False,
             "base_lr": 0.045,
             "warmup": 150,
             "max_batch_seconds": 30.0,

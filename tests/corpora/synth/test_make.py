@@ -47,6 +47,12 @@ def test_training_sentences_of_different_varieties_share_no_meaning(corpus):
     assert not held_out & set(varieties_of)
 
 
+def test_a_share_of_the_training_utterances_are_word_lists(corpus):
+    lists = [i for i in corpus.items if i.extra["template"] == "word_list"]
+    assert len(lists) == round(0.3 * 24)
+    assert {i.split for i in lists} == {"train"}
+
+
 def test_test_sentences_are_parallel_and_never_share_a_voice(corpus):
     by_meaning = defaultdict(list)
     for item in corpus.items:
@@ -136,7 +142,8 @@ def test_the_manifest_reads_back(corpus):
         ({"varieties": ()}, "varieties is empty"),
         ({"varieties": ("cmn", "cmn")}, "repeat"),
         ({"train_sentences": -1}, "train_sentences"),
-        ({"augment": 1.5}, "share from 0 to 1"),
+        ({"augment": 1.5}, "augment is a share from 0 to 1"),
+        ({"word_lists": -0.1}, "word_lists is a share from 0 to 1"),
         ({"transcripts": "all"}, "'all' is not standard"),
     ],
 )

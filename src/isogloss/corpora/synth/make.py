@@ -26,6 +26,7 @@ from isogloss.corpora.synth.grammar import Sentence, generate
 from isogloss.corpora.synth.room import add_noise, add_room
 from isogloss.corpora.synth.sentences import survey_sentences
 from isogloss.corpora.synth.voices import Speaker, prosody_of, speakers
+from isogloss.corpora.synth.word_lists import word_lists
 from isogloss.errors import IsoglossError, MissingExtra, UnknownName
 from isogloss.types import Corpus, FloatArray, Item
 
@@ -49,7 +50,8 @@ class SynthConfig:
     spoken in every variety. The test list starts with the 50 survey sentences. `transcripts` says
     which of the two transcripts the manifest keeps: the standard wording (`Item.translation`), the
     variety's own characters (`Item.transcript`), or both. `augment` is the share of training
-    utterances put in a room and in noise.
+    utterances put in a room and in noise; `word_lists` the share of them that are lists of
+    unrelated words, the rest being sentences.
     """
 
     varieties: tuple[str, ...] = ("cmn", "yue", "hak")
@@ -58,6 +60,7 @@ class SynthConfig:
     test_sentences: int = 100
     transcripts: Literal["standard", "dialect", "both"] = "both"
     augment: float = 0.0
+    word_lists: float = 0.3
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -71,8 +74,9 @@ class SynthConfig:
         for name in ("train_sentences", "dev_sentences", "test_sentences"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not 0.0 <= self.augment <= 1.0:
-            raise ValueError(f"augment is a share from 0 to 1, got {self.augment}")
+        for name in ("augment", "word_lists"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is a share from 0 to 1, got {getattr(self, name)}")
         if self.transcripts not in ("standard", "dialect", "both"):
             raise ValueError(f"transcripts '{self.transcripts}' is not standard, dialect or both")
 
@@ -148,14 +152,16 @@ def _sentences(config: SynthConfig) -> dict[str, list[tuple[Sentence, tuple[str,
     survey = survey_sentences()[: config.test_sentences]
     used = {sentence.meaning for sentence in survey_sentences()}
     total = config.train_sentences * len(config.varieties)
-    wanted = config.test_sentences - len(survey) + config.dev_sentences + total
+    lists = round(config.word_lists * total)
+    wanted = config.test_sentences - len(survey) + config.dev_sentences + total - lists
     made = generate(wanted, seed=config.seed, varieties=config.varieties, exclude=used)
     rest = iter(made)
     test = [*survey, *(next(rest) for _ in range(config.test_sentences - len(survey)))]
     dev = [next(rest) for _ in range(config.dev_sentences)]
+    spoken = [*rest, *word_lists(lists, seed=config.seed, varieties=config.varieties)]
     train: list[tuple[Sentence, tuple[str, ...]]] = [
         (sentence, (config.varieties[number % len(config.varieties)],))
-        for number, sentence in enumerate(rest)
+        for number, sentence in enumerate(spoken)
     ]
     return {
         "train": train,
