@@ -187,6 +187,13 @@ def _add_synth(verbs: argparse._SubParsersAction[Any]) -> None:
         help="put this share of training utterances in a room with noise; 0.5 when no share is "
         "given, default none",
     )
+    parser.add_argument(
+        "--word-lists",
+        type=float,
+        default=0.3,
+        metavar="SHARE",
+        help="make this share of training utterances lists of unrelated words; default 0.3",
+    )
     parser.add_argument("--seed", type=int, default=1, help="default 1")
     parser.add_argument("--jobs", type=int, default=1, help="processes; default 1")
     add_table_options(parser, varieties=False)
@@ -202,6 +209,7 @@ def _synth(args: argparse.Namespace) -> int:
         train_sentences=args.sentences,
         transcripts=args.transcripts,
         augment=args.augment,
+        word_lists=args.word_lists,
         seed=args.seed,
     )
     corpus = make_corpus(config, args.folder, jobs=args.jobs)
