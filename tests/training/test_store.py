@@ -92,6 +92,7 @@ def three_hours(path: Path) -> None:
         ("nan.wav", "audio cannot be read"),
         ("long.wav", "too long"),
         ("short.wav", "too short"),
+        ("silent.wav", "silence"),
     ],
 )
 def test_what_cannot_be_used_says_why(tmp_path: Path, name: str, reason: str) -> None:
@@ -102,6 +103,7 @@ def test_what_cannot_be_used_says_why(tmp_path: Path, name: str, reason: str) ->
     (tmp_path / "text.wav").write_text("this is no sound\n" * 200)
     (tmp_path / "empty.mp3").write_bytes(b"")
     nan_wav(tmp_path / "nan.wav")
+    write_wav(tmp_path / "silent.wav", np.zeros(16000, dtype=np.float32))
     three_hours(tmp_path / "long.wav")
     found = item_features(Item(id="x", variety="cmn", audio=str(path)), speeds=(1.0,), **LIMITS)
     assert not isinstance(found, list)
@@ -109,8 +111,21 @@ def test_what_cannot_be_used_says_why(tmp_path: Path, name: str, reason: str) ->
     assert found.detail
 
 
+def test_an_end_past_the_recording_is_named_as_such(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", melody((1, 2, 3)))
+    item = Item(id="x", variety="cmn", audio=str(path), start_seconds=0.0, end_seconds=900.0)
+    found = item_features(item, speeds=(1.0,), **LIMITS)
+    assert not isinstance(found, list)
+    assert found.reason == "audio cannot be read"
+    assert "900" in found.detail
+
+
 def test_a_piece_of_a_long_recording_is_used(tmp_path: Path) -> None:
     three_hours(tmp_path / "long.wav")
+    tone = (8000 * np.sin(np.arange(8000) / 4)).astype("<i2")
+    with (tmp_path / "long.wav").open("r+b") as handle:
+        handle.seek(44 + 5000 * 16000)
+        handle.write(tone.tobytes())
     piece = Item(
         id="x",
         variety="cmn",

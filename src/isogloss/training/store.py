@@ -16,6 +16,7 @@ import numpy as np
 
 from isogloss._files import atomic_writer, write_json
 from isogloss.corpora.audio import probe_audio, read_audio
+from isogloss.corpora.check_findings import CheckLimits
 from isogloss.corpora.progress import with_progress
 from isogloss.errors import AudioError
 from isogloss.speech.augment import perturb_speed
@@ -72,13 +73,11 @@ def item_features(
     if item.audio is None:
         return Skipped(item.id, "no audio", "the item names no recording")
     try:
-        seconds = item.end_seconds
-        if seconds is None:
-            seconds = probe_audio(item.audio).duration_seconds
-        seconds -= item.start_seconds or 0.0
-        limits = _outside(item.id, seconds, min_seconds, max_seconds)
-        if limits is not None:
-            return limits
+        duration = probe_audio(item.audio).duration_seconds
+        end = duration if item.end_seconds is None else min(item.end_seconds, duration)
+        span = end - (item.start_seconds or 0.0)
+        if span > max_seconds:
+            return _outside(item.id, span, min_seconds, max_seconds)
         samples = read_audio(
             item.audio, start_seconds=item.start_seconds, end_seconds=item.end_seconds
         )
@@ -88,6 +87,8 @@ def item_features(
     limits = _outside(item.id, len(samples) / 16000, min_seconds, max_seconds)
     if limits is not None:
         return limits
+    if np.abs(samples).max(initial=0.0) < CheckLimits().silence_peak:
+        return Skipped(item.id, "silence", "the recording has no sound in it")
     features = [fbank(perturb_speed(samples, speed)).numpy() for speed in speeds]
     shortest = min(len(array) for array in features)
     if shortest < MINIMUM_FRAMES:
