@@ -77,16 +77,19 @@ def item_features(
         end = duration if item.end_seconds is None else min(item.end_seconds, duration)
         span = end - (item.start_seconds or 0.0)
         if span > max_seconds:
-            return _outside(item.id, span, min_seconds, max_seconds)
+            return _too_long(item.id, span, max_seconds)
         samples = read_audio(
             item.audio, start_seconds=item.start_seconds, end_seconds=item.end_seconds
         )
     except AudioError as error:
         return Skipped(item.id, "audio cannot be read", error.problem)
     # The header may have lied.
-    limits = _outside(item.id, len(samples) / 16000, min_seconds, max_seconds)
-    if limits is not None:
-        return limits
+    seconds = len(samples) / 16000
+    if seconds > max_seconds:
+        return _too_long(item.id, seconds, max_seconds)
+    if seconds < min_seconds:
+        detail = f"{seconds:.2f} s, at least {min_seconds:g} s are needed"
+        return Skipped(item.id, "too short", detail)
     if np.abs(samples).max(initial=0.0) < CheckLimits().silence_peak:
         return Skipped(item.id, "silence", "the recording has no sound in it")
     features = [fbank(perturb_speed(samples, speed)).numpy() for speed in speeds]
@@ -97,12 +100,8 @@ def item_features(
     return features
 
 
-def _outside(name: str, seconds: float, low: float, high: float) -> Skipped | None:
-    if seconds < low:
-        return Skipped(name, "too short", f"{seconds:.2f} s, at least {low:g} s are needed")
-    if seconds > high:
-        return Skipped(name, "too long", f"{seconds:.1f} s, at most {high:g} s are used")
-    return None
+def _too_long(name: str, seconds: float, most: float) -> Skipped:
+    return Skipped(name, "too long", f"{seconds:.1f} s, at most {most:g} s are used")
 
 
 def store_key(
