@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "isogloss"
 MODULES = sorted(SOURCE.rglob("*.py"))
 HOSTS_OF_WORKPLACES = re.compile(
-    # Where somebody happened to work, and where packages come from: a user has places of their own.
-    r"pypi\.org|pythonhosted|download\.pytorch|artifactory|nexus|devpi"
-    r"|/work/|/tmp/plan|\.internal\b|\.corp\b|\b(?:10|192\.168)\.\d+\.\d+\.\d+",
+    # Where packages come from is for each user's own settings to say.
+    r"(?:index-url|find-links|trusted-host)\W+(?:https?|file):"
+    r"|\.internal\b|\.corp\b|\b(?:10|192\.168)\.\d+\.\d+\.\d+",
     re.IGNORECASE,
 )
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".yml", ".yaml", ".sh", ".tsv", ".html", ".css", ".js"}
