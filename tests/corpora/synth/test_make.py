@@ -7,6 +7,7 @@ import pytest
 
 from isogloss.corpora import read_audio, read_corpus
 from isogloss.corpora.synth import SynthConfig, make_corpus
+from isogloss.corpora.synth.sentences import survey_sentences
 from isogloss.errors import IsoglossError, UnknownName
 
 SMALL = SynthConfig(
@@ -98,6 +99,22 @@ def test_an_interrupted_corpus_is_completed_and_kept_recordings_are_not_made_aga
     assert again.sha == whole.sha
     assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
     assert kept.stat().st_mtime_ns == before
+
+
+def test_a_complete_corpus_is_read_not_made_again(tmp_path, monkeypatch):
+    config = SynthConfig(varieties=("cmn",), train_sentences=2, dev_sentences=0, test_sentences=1)
+    first = make_corpus(config, tmp_path, progress=False)
+    monkeypatch.setattr("isogloss.corpora.synth.make._speak", None)
+    assert make_corpus(config, tmp_path, progress=False) == first
+
+
+def test_recordings_of_other_sentences_are_not_taken_for_these(tmp_path, monkeypatch):
+    config = SynthConfig(varieties=("cmn",), train_sentences=2, dev_sentences=0, test_sentences=1)
+    make_corpus(config, tmp_path, progress=False)
+    other = survey_sentences()[1:]
+    monkeypatch.setattr("isogloss.corpora.synth.make.survey_sentences", lambda: other)
+    with pytest.raises(IsoglossError, match="another sentences"):
+        make_corpus(config, tmp_path, progress=False)
 
 
 def test_another_configuration_in_the_same_folder_is_refused(corpus):

@@ -19,7 +19,7 @@ import numpy as np
 
 from isogloss._files import write_json
 from isogloss.corpora.audio import write_wav
-from isogloss.corpora.jsonl import write_corpus
+from isogloss.corpora.jsonl import read_corpus, write_corpus
 from isogloss.corpora.script import normalise_script
 from isogloss.corpora.synth.espeak import ESPEAK_VOICES, synthesise
 from isogloss.corpora.synth.grammar import Sentence, generate
@@ -114,17 +114,23 @@ def make_corpus(
         MissingExtra: a library of the extra `speech` is not installed.
     """
     folder = Path(folder).resolve()
-    _claim(folder, config)
     planned = list(_planned(config, folder))
+    _claim(folder, config, planned)
+    complete = _complete(folder)
+    if complete is not None:
+        return complete
     phones = _speak([job for _, job in planned], jobs=jobs, progress=progress)
     items = [dataclasses.replace(item, phones=" ".join(phones[job.id])) for item, job in planned]
     corpus = Corpus("synth", tuple(items), "CC0-1.0", _SOURCE, None, str(folder))
     return write_corpus(corpus, folder / "manifest.jsonl")
 
 
-def _claim(folder: Path, config: SynthConfig) -> None:
+def _claim(folder: Path, config: SynthConfig, planned: Sequence[tuple[Item, _Job]]) -> None:
     stamp = folder / "synth.json"
     wanted = json.loads(json.dumps(dataclasses.asdict(config)))
+    # Recordings are kept by name, so a changed lexicon must not find those of the old one.
+    said = "\n".join(f"{job.id} {job.romanisation} {job.speaker}" for _, job in planned)
+    wanted["sentences"] = hashlib.sha256(said.encode()).hexdigest()
     if stamp.exists():
         found = json.loads(stamp.read_text(encoding="utf-8"))
         different = [key for key in wanted if found.get(key) != wanted[key]]
@@ -134,6 +140,15 @@ def _claim(folder: Path, config: SynthConfig) -> None:
                 "choose another folder or remove this one"
             )
     write_json(stamp, wanted)
+
+
+def _complete(folder: Path) -> Corpus | None:
+    """The corpus that is there, whole: the manifest is written last."""
+    manifest = folder / "manifest.jsonl"
+    if not manifest.exists():
+        return None
+    corpus = read_corpus(manifest)
+    return corpus if all(Path(item.audio or "").exists() for item in corpus.items) else None
 
 
 def _planned(config: SynthConfig, folder: Path) -> Iterator[tuple[Item, _Job]]:
