@@ -190,7 +190,7 @@ def _train_config(config: DemoConfig, run: Path, began: float) -> TrainConfig:
         TrainConfig,
         {
             # Dropout, layer skipping, SpecAugment and masked channels are made for weeks of audio.
-            # In six minutes on one core they cost 54 of 76 points of R@1 (CHANGELOG.md).
+            # In six minutes on one core they cost 54 of 76 points of R@1 (docs/demo.md).
             "shape": ZipformerConfig.of_size(
                 SIZE, regularise=False, layer_skip=False, feature_mask=False, dropout=0.0
             ),
