@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from isogloss.cli.corpus_options import add_verb
 from isogloss.cli.tables import talk
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ def verb(
     example: str,
 ) -> argparse.ArgumentParser:
     """A verb whose help ends in `example`; `handler` gets the arguments and gives the exit code."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n{example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
 
     def guarded(args: argparse.Namespace) -> int:
         try:
@@ -40,8 +34,7 @@ def verb(
             talk(f"isogloss speech {name}: error: {error}")
             return 2
 
-    parser.set_defaults(handler=guarded)
-    return parser
+    return add_verb(verbs, name, guarded, summary, example)
 
 
 def at_least(least: int) -> Callable[[str], int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isogloss.cli.corpus_options import add_table_options
 from isogloss.cli.speech_options import WrongUsageError, verb
 from isogloss.cli.tables import print_json, print_table, talk
 
@@ -63,13 +64,7 @@ def add_train(verbs: argparse._SubParsersAction[Any]) -> None:
         metavar="KEY=VALUE",
         help="any other field of TrainConfig, the value as in TOML",
     )
-    parser.add_argument(
-        "--varieties-table",
-        type=Path,
-        metavar="TSV",
-        help="varieties of your own beside the built-in ones",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_table_options(parser)
 
 
 def _train(args: argparse.Namespace) -> int:
