@@ -10,8 +10,11 @@ from isogloss.cli.tables import talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-__all__ = ["WrongUsageError", "at_least", "verb"]
+    from isogloss.types import Item
+
+__all__ = ["WrongUsageError", "at_least", "folder_of", "of_manifest", "verb"]
 
 
 class WrongUsageError(Exception):
@@ -48,3 +51,24 @@ def at_least(least: int) -> Callable[[str], int]:
 
     number.__name__ = "whole number"  # argparse says "invalid whole number value"
     return number
+
+
+def of_manifest(path: Path, split: str | None) -> list[Item]:
+    """The items with audio of a manifest, those of `split` alone when it is given."""
+    from isogloss.corpora.jsonl import read_corpus
+    from isogloss.tasks.parallel import splits_there
+
+    every = read_corpus(path).items
+    items = [i for i in every if i.audio is not None and split in (None, i.split)]
+    if not items:
+        raise ValueError(
+            f"{path} has no item with audio"
+            + (f" in split '{split}'" if split else "")
+            + splits_there(every, split)
+        )
+    return items
+
+
+def folder_of(model: Path) -> str:
+    """The folder, also where a model is named as `bench` and `encode` name it."""
+    return str(model).removeprefix("own:")
