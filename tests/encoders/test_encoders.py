@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from isogloss.corpora import probe_audio
 from isogloss.encoders import check_encoder, encoder_names, load_encoder, mean_pool
 from isogloss.errors import AudioError, IsoglossError, UnknownName
 from isogloss.speech.checkpoint import save_model
@@ -65,9 +66,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_kit_passes_on_every_encoder_and_layer(items: list[Item], checkpoint: Path) -> None:
     check_encoder(load_encoder("mel:"), items)
-    check_encoder(load_encoder("random:tiny"), items)
-    for layer in (None, 0, 1, 2, 3):
-        check_encoder(load_encoder(f"own:{checkpoint}", layer=layer), items)
+    check_encoder(load_encoder("random:tiny"), items, durations_seconds=(0.1, 3.0))
+    check_encoder(load_encoder(f"own:{checkpoint}"), items)
+    for layer in (0, 1, 2, 3):
+        encoder = load_encoder(f"own:{checkpoint}", layer=layer)
+        check_encoder(encoder, items, durations_seconds=())
 
 
 def test_mel_is_the_filterbank_itself(items: list[Item]) -> None:
@@ -174,7 +177,7 @@ def test_made_by_follows_the_weights(checkpoint: Path, tmp_path: Path) -> None:
         ("mel:80", ValueError, "nothing after the colon"),
         ("random:huge", UnknownName, "huge"),
         ("random:tiny:x", ValueError, "whole number"),
-        ("tiny", UnknownName, "known: mel:, own:, random:"),
+        ("tiny", UnknownName, "known: .*mel:.*own:, random:"),
     ],
 )
 def test_wrong_names(name: str, error: type[Exception], message: str) -> None:
@@ -241,13 +244,12 @@ class Wrong:
         self.calls += 1
         arrays = []
         for item in items:
-            seconds = (
-                0.8
-                if item.id == "piece"
-                else {2: 0.5, 7: 1.75, 1: 0.25, 3: 0.75}[
-                    {"i0": 2, "i1": 7, "i2": 1, "i3": 3}[item.id]
-                ]
-            )
+            end = item.end_seconds or probe_audio(str(item.audio)).duration_seconds
+            seconds = end - (item.start_seconds or 0.0)
+            if self.fault == "refused" and seconds < 0.15:
+                raise AudioError(str(item.audio), "too short")
+            if self.fault == "30 seconds":
+                seconds = min(seconds, 30.0)
             rng = np.random.default_rng(len(item.id) + ord(item.id[-1]))
             arrays.append(rng.standard_normal((round(seconds / 0.05), 4)).astype(np.float32))
         if self.fault == "padding":
@@ -278,11 +280,83 @@ def test_the_kit_passes_a_sound_encoder(items: list[Item]) -> None:
         ("rate", "its steps cover"),
         ("no rate", "step_seconds must be positive"),
         ("made_by", "made_by changed"),
+        ("30 seconds", "'noise of 40.0 s' lasts 40.00 s but its steps cover 30.00 s"),
+        ("refused", "a recording of 0.1 to 40.0 s is refused.*too short"),
     ],
 )
 def test_the_kit_finds_each_fault(fault: str, message: str, items: list[Item]) -> None:
     with pytest.raises(ValueError, match=message):
         check_encoder(Wrong(fault), items[::-1])
+
+
+class Layered:
+    """An encoder of two blocks whose layers may be wrong: twice the spectrum, then its square."""
+
+    def __init__(self, fault: str = "", layer: int | None = None) -> None:
+        self.fault = fault
+        self.layer = None if layer == 3 else layer
+        self.blocks = [torch.nn.Linear(4, 4), torch.nn.Tanh()]
+        torch.nn.init.eye_(self.blocks[0].weight)  # type: ignore[arg-type]
+        torch.nn.init.ones_(self.blocks[0].bias)  # type: ignore[arg-type]
+        self.layers = (0, 1, 2, 3)
+
+    @property
+    def made_by(self) -> str:
+        return "layered" if self.fault == "names" else f"layered;{self.layer}"
+
+    def with_layer(self, layer: int | None) -> Layered:
+        found = Layered(self.fault, layer)
+        found.blocks = self.blocks
+        return found
+
+    def encode(self, items: list[Item]) -> Sequences:
+        layer = 3 if self.layer is None else self.layer
+        if self.fault == "other values" and layer == 1:
+            layer = 0
+        return self.with_layer(self.layer)._all(items)[layer]
+
+    def encode_layers(self, items: list[Item]) -> list[Sequences]:
+        found = self._all(items)
+        if self.fault == "shifted":
+            found = [found[0], *found[:3]]
+        if self.fault == "few":
+            found = found[:3]
+        return [
+            Sequences(s.ids, s.values, s.offsets, s.step_seconds, self.with_layer(i).made_by)
+            for i, s in enumerate(found)
+        ]
+
+    def _all(self, items: list[Item]) -> list[Sequences]:
+        first = Wrong("nothing").encode(items)
+        states = []
+        with torch.inference_mode():
+            for index in range(len(first)):
+                x = torch.from_numpy(first[index].copy())
+                y = self.blocks[0](x)
+                z = self.blocks[1](y)
+                states.append([x.numpy(), y.numpy(), z.numpy(), 3 * z.numpy()])
+        return [
+            Sequences.from_list(first.ids, column, step_seconds=0.05, made_by=self.made_by)
+            for column in map(list, zip(*states, strict=True))
+        ]
+
+
+def test_the_kit_passes_sound_layers(items: list[Item]) -> None:
+    check_encoder(Layered(), items, durations_seconds=())
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("names", "two layers have the same made_by"),
+        ("few", r"gives 3 results for the layers \(0, 1, 2, 3\)"),
+        ("other values", r"layer 1 of encode_layers is not what with_layer\(1\) gives"),
+        ("shifted", "layer 1 is not the output of block 1; layer 2 is not the output of block 2"),
+    ],
+)
+def test_the_kit_finds_wrong_layers(fault: str, message: str, items: list[Item]) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_encoder(Layered(fault), items, durations_seconds=())
 
 
 def test_the_kit_needs_two_items(items: list[Item]) -> None:
@@ -299,7 +373,8 @@ def test_third_party_encoders_come_in_by_entry_point(monkeypatch) -> None:
 
     monkeypatch.setattr("isogloss.encoders.registry.entry_points", lambda group: [Point()])
     assert load_encoder("theirs:a:b", layer=2) == ("a:b", 2, "cpu")
-    assert encoder_names() == ("mel", "own", "random", "theirs")
+    assert {"hf", "mel", "own", "random", "theirs"} <= set(encoder_names())
+    assert list(encoder_names()) == sorted(encoder_names())
 
 
 def test_importing_encoders_and_tasks_does_not_import_torch() -> None:

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isogloss.corpora.audio import probe_audio
-from isogloss.types import Sequences
+from isogloss.corpora.audio import probe_audio, write_wav
+from isogloss.errors import AudioError
+from isogloss.types import Item, Sequences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isogloss.types import Encoder, Item
+    from isogloss.types import Encoder
 
-__all__ = ["check_encoder"]
+__all__ = ["DURATIONS_SECONDS", "check_encoder"]
+
+DURATIONS_SECONDS = (0.1, 0.55, 3.0, 40.0)
+"""A syllable, a word, a sentence, and more than the 30 s at which Whisper and its kin end."""
 
 # Zipformer's front end drops 7 frames and every model rounds; more than this is another rate.
 _SLACK_SECONDS = 0.2
+# Headers of compressed recordings are not exact.
 _SLACK_SHARE = 0.05
+_LAYER_NAMES = ("layers", "with_layer", "encode_layers")
+_SAMPLE_RATE_HZ = 16000
 
 
-def check_encoder(encoder: Encoder, items: Sequence[Item], *, tolerance: float = 1e-5) -> None:
+def check_encoder(
+    encoder: Encoder,
+    items: Sequence[Item],
+    *,
+    tolerance: float = 1e-5,
+    durations_seconds: Sequence[float] = DURATIONS_SECONDS,
+) -> None:
     """Return when `encoder` keeps the contract on `items`; otherwise say all that is wrong.
 
     Checked: `made_by` is there, stable, and carried by the result; ids in the order asked for;
@@ -29,10 +44,18 @@ def check_encoder(encoder: Encoder, items: Sequence[Item], *, tolerance: float =
     reversed order and one by one as in a batch; steps times `step_seconds` is the recording's
     duration.
 
+    When an item is a recording, the same is asked of noise of `durations_seconds`, all in one
+    batch, with less slack: no more than one step and 0.2 s.
+
+    When the encoder has `layers`, `with_layer` and `encode_layers`: every layer comes under a name
+    of its own and is what `with_layer` gives; the last is the default. When it also has `blocks`
+    (torch modules), layer 0 is the input of the first block and layer i the output of block i.
+
     Args:
         encoder: what to check.
         items: at least two with different ids, best of very different lengths.
         tolerance: largest difference between batch and one by one, relative to the largest value.
+        durations_seconds: of the noise; empty to leave that check out.
 
     Raises:
         ValueError: fewer than two items, or the contract is broken (every breach is listed).
@@ -48,7 +71,7 @@ def check_encoder(encoder: Encoder, items: Sequence[Item], *, tolerance: float =
         raise ValueError(f"encode must return Sequences, got {type(together).__name__}")
     if together.ids != tuple(item.id for item in items):
         raise ValueError(f"ids {together.ids[:5]} are not those of the items in their order")
-    problems += _value_problems(together, items)
+    problems += _value_problems(together, items, _SLACK_SHARE)
     if together.made_by != made_by or encoder.made_by != made_by:
         problems.append(
             f"made_by changed: {made_by!r} before, {encoder.made_by!r} after, "
@@ -60,16 +83,18 @@ def check_encoder(encoder: Encoder, items: Sequence[Item], *, tolerance: float =
     backwards = encoder.encode(list(reversed(items))).select(range(len(items) - 1, -1, -1))
     if not _same(together, backwards, tolerance):
         problems.append(f"reversed order changes values by {_difference(together, backwards)}")
-    for index, item in enumerate(items):
-        alone = encoder.encode([item])
-        if not _same(together.select([index]), alone, tolerance):
-            change = _difference(together.select([index]), alone)
-            problems.append(f"item '{item.id}' alone differs from the batch by {change}")
+    problems += _batch_problems(encoder, together, items, tolerance)
+    if all(hasattr(encoder, name) for name in _LAYER_NAMES):
+        problems += _layer_problems(encoder, items, tolerance)
+    if durations_seconds and any(item.audio is not None for item in items):
+        problems += _duration_problems(encoder, durations_seconds, items[0].variety, tolerance)
     if problems:
         raise ValueError(f"{made_by}: " + "; ".join(problems))
 
 
-def _value_problems(sequences: Sequences, items: Sequence[Item]) -> list[str]:
+def _value_problems(
+    sequences: Sequences, items: Sequence[Item], share: float, steps_of_slack: int = 0
+) -> list[str]:
     problems = []
     if not np.isfinite(sequences.values).all():
         problems.append("values hold NaN or infinity")
@@ -83,10 +108,102 @@ def _value_problems(sequences: Sequences, items: Sequence[Item]) -> list[str]:
     for index, item in with_audio:
         seconds = _seconds(item)
         covered = float(sequences.lengths[index]) * (step or 0.0)
-        if abs(covered - seconds) > _SLACK_SECONDS + _SLACK_SHARE * seconds:
+        slack = _SLACK_SECONDS + share * seconds + steps_of_slack * (step or 0.0)
+        if abs(covered - seconds) > slack:
             problems.append(
                 f"item '{item.id}' lasts {seconds:.2f} s but its steps cover {covered:.2f} s"
             )
+    return problems
+
+
+def _batch_problems(
+    encoder: Encoder, together: Sequences, items: Sequence[Item], tolerance: float
+) -> list[str]:
+    problems = []
+    for index, item in enumerate(items):
+        alone = encoder.encode([item])
+        if not _same(together.select([index]), alone, tolerance):
+            change = _difference(together.select([index]), alone)
+            problems.append(f"item '{item.id}' alone differs from the batch by {change}")
+    return problems
+
+
+def _duration_problems(
+    encoder: Encoder, durations: Sequence[float], variety: str, tolerance: float
+) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="isogloss-check-") as folder:
+        items = []
+        for seconds in durations:
+            # The first samples are those of every other, so only the length differs.
+            noise = np.random.default_rng(0).standard_normal(round(seconds * _SAMPLE_RATE_HZ))
+            path = Path(folder) / f"{seconds}.wav"
+            write_wav(path, (0.1 * noise).astype(np.float32), sample_rate_hz=_SAMPLE_RATE_HZ)
+            items.append(Item(f"noise of {seconds} s", variety, audio=str(path)))
+        try:
+            together = encoder.encode(items)
+            return [
+                *_value_problems(together, items, 0.0, steps_of_slack=1),
+                *_batch_problems(encoder, together, items, tolerance),
+            ]
+        except AudioError as error:
+            return [f"a recording of {min(durations)} to {max(durations)} s is refused: {error}"]
+
+
+def _layer_problems(encoder: Any, items: Sequence[Item], tolerance: float) -> list[str]:
+    layers = tuple(encoder.layers)
+    found = encoder.encode_layers(items)
+    if len(found) != len(layers):
+        return [f"encode_layers gives {len(found)} results for the layers {layers}"]
+    problems = []
+    names = [steps.made_by for steps in found]
+    if len(set(names)) != len(names):
+        problems.append(f"two layers have the same made_by: {sorted(names)}")
+    if encoder.with_layer(None).made_by != names[-1]:
+        problems.append("the last layer and the default output have different names")
+    for layer, steps in zip(layers, found, strict=True):
+        alone = encoder.with_layer(layer).encode(items)
+        if (
+            alone.made_by != steps.made_by
+            or alone.step_seconds != steps.step_seconds
+            or not _same(steps, alone, tolerance)
+        ):
+            problems.append(f"layer {layer} of encode_layers is not what with_layer({layer}) gives")
+        problems += [
+            f"layer {layer}: {problem}" for problem in _value_problems(steps, items, _SLACK_SHARE)
+        ]
+    if hasattr(encoder, "blocks"):
+        problems += _block_problems(encoder, items[0], tolerance)
+    return problems
+
+
+def _block_problems(encoder: Any, item: Item, tolerance: float) -> list[str]:
+    """Layer i beside what block i was seen to return, for one item."""
+    seen: list[Any] = []
+
+    def keep(module: Any, arguments: Any, keywords: Any, output: Any) -> None:
+        before = arguments[0] if arguments else keywords["hidden_states"]
+        after = output[0] if isinstance(output, tuple) else output
+        seen.append(tuple(x.detach().float().cpu().numpy().copy() for x in (before, after)))
+
+    hooks = [block.register_forward_hook(keep, with_kwargs=True) for block in encoder.blocks]
+    try:
+        found = encoder.encode_layers([item])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if len(found) != len(encoder.blocks) + 2:
+        return [f"{len(encoder.blocks)} blocks, but {len(found)} layers"]
+    if len(seen) != len(encoder.blocks):
+        return []  # In several windows: each block ran several times.
+    problems = []
+    expected = [seen[0][0], *(after for _, after in seen)]
+    for layer, values in enumerate(expected):
+        steps = found[layer].values
+        rows = values.reshape(-1, values.shape[-1])[: len(steps)]
+        scale = max(1.0, float(np.abs(rows).max(initial=0.0)))
+        if rows.shape != steps.shape or np.abs(rows - steps).max() > tolerance * scale:
+            what = f"output of block {layer}" if layer else "input of the first block"
+            problems.append(f"layer {layer} is not the {what}")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Items in, their log-mel frames out; every failure names the recording. Used by mel and own."""
+"""Items in, their samples or log-mel frames out; every failure names the recording."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from isogloss.errors import AudioError, MissingExtra
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from isogloss.types import Item
+    from isogloss.types import FloatArray, Item
 
-__all__ = ["LONGEST_SECONDS", "item_features", "needs_device", "needs_torch"]
+__all__ = ["LONGEST_SECONDS", "item_features", "item_samples", "needs_device", "needs_torch"]
 
 LONGEST_SECONDS = 120.0
 """Longer recordings are refused: attention needs memory that grows with the square of the time."""
@@ -46,6 +46,40 @@ def needs_device(device: str) -> None:
         raise ValueError(f"device '{device}' cannot be used here: {reason}; use cpu") from error
 
 
+def item_samples(
+    item: Item, *, sample_rate_hz: int = _SAMPLE_RATE_HZ, least_samples: int = 1
+) -> FloatArray:
+    """Samples of an item's recording, (S,) float32, mono.
+
+    Raises:
+        AudioError: the recording cannot be read, is longer than `LONGEST_SECONDS`, or has fewer
+            than `least_samples` samples.
+        ValueError: the item has no audio.
+    """
+    if item.audio is None:
+        raise ValueError(f"item '{item.id}' has no audio; a speech encoder needs a recording")
+    samples = read_audio(
+        item.audio,
+        start_seconds=item.start_seconds,
+        end_seconds=item.end_seconds,
+        sample_rate_hz=sample_rate_hz,
+    )
+    seconds = len(samples) / sample_rate_hz
+    if seconds > LONGEST_SECONDS:
+        raise AudioError(
+            item.audio,
+            f"item '{item.id}' lasts {seconds:.0f} s, more than {LONGEST_SECONDS:.0f} s; "
+            "cut it with start_seconds and end_seconds",
+        )
+    if len(samples) < least_samples:
+        raise AudioError(
+            item.audio,
+            f"item '{item.id}' lasts {seconds:.3f} s; the encoder needs at least "
+            f"{least_samples / sample_rate_hz:.3f} s",
+        )
+    return samples
+
+
 def item_features(item: Item, *, least_frames: int = 1) -> Tensor:
     """Log-mel frames of an item's recording, (T, 80) float32, 100 a second.
 
@@ -56,29 +90,16 @@ def item_features(item: Item, *, least_frames: int = 1) -> Tensor:
     """
     from isogloss.speech.features import fbank
 
-    if item.audio is None:
-        raise ValueError(f"item '{item.id}' has no audio; a speech encoder needs a recording")
-    samples = read_audio(
-        item.audio,
-        start_seconds=item.start_seconds,
-        end_seconds=item.end_seconds,
-        sample_rate_hz=_SAMPLE_RATE_HZ,
-    )
-    seconds = len(samples) / _SAMPLE_RATE_HZ
-    if seconds > LONGEST_SECONDS:
-        raise AudioError(
-            item.audio,
-            f"item '{item.id}' lasts {seconds:.0f} s, more than {LONGEST_SECONDS:.0f} s; "
-            "cut it with start_seconds and end_seconds",
-        )
+    samples = item_samples(item, least_samples=0)
+    path = str(item.audio)
     try:
         frames = fbank(samples, sample_rate_hz=_SAMPLE_RATE_HZ)
     except ValueError as error:
-        raise AudioError(item.audio, f"item '{item.id}': {error}") from error
+        raise AudioError(path, f"item '{item.id}': {error}") from error
     if len(frames) < least_frames:
         raise AudioError(
-            item.audio,
-            f"item '{item.id}' lasts {seconds:.3f} s; the encoder needs at least "
-            f"{least_frames / 100:.2f} s",
+            path,
+            f"item '{item.id}' lasts {len(samples) / _SAMPLE_RATE_HZ:.3f} s; the encoder needs at "
+            f"least {least_frames / 100:.2f} s",
         )
     return frames
