@@ -1,0 +1,10 @@
+"""`python -m isogloss`: the command line, for launchers that start modules."""
+
+from __future__ import annotations
+
+import sys
+
+from isogloss.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
