@@ -1,4 +1,4 @@
-"""`isogloss corpus`: check, stats, convert, prepare, readers, split and synth."""
+"""`isogloss corpus`: check, stats, convert, prepare, readers, split, synth and speak."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from isogloss.cli.corpus_check import add_check
 from isogloss.cli.corpus_formats import add_convert, add_prepare, add_readers
 from isogloss.cli.corpus_options import add_table_options, add_verb, varieties_table
+from isogloss.cli.corpus_speak import add_speak
 from isogloss.cli.tables import print_json, print_table, talk
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add_readers(verbs)
     _add_split(verbs)
     _add_synth(verbs)
+    add_speak(verbs)
 
 
 # stats --------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ READERS = {
     "lhotse": "isogloss.corpora.readers.lhotse:read",
     "mdcc": "isogloss.corpora.readers.mdcc:read",
     "parallel_table": "isogloss.corpora.readers.parallel_table:read",
+    "xsid": "isogloss.corpora.readers.xsid:read",
     "yubao": "isogloss.corpora.readers.yubao:read",
 }
 ENTRY_POINTS = "isogloss.readers"

@@ -23,7 +23,7 @@ from isogloss.errors import IsoglossError, MissingExtra, UnknownName
 if TYPE_CHECKING:
     from isogloss.types import FloatArray
 
-__all__ = ["ESPEAK_VOICES", "Speech", "respell_poj", "synthesise"]
+__all__ = ["ESPEAK_VOICES", "Speech", "respell_poj", "say", "synthesise"]
 
 ESPEAK_VOICES = {
     "cmn": "cmn-latn-pinyin",
@@ -39,6 +39,8 @@ _RATE, _PITCH, _PITCH_RANGE = 1, 3, 4
 _SEPARATOR = "_"
 # espeak-ng 1.51 prints tone 3 as the IPA of its own '3'; digits are the other tones.
 _TONE_OR_STRESS = re.compile(r"[\dɜˈˌ.]")
+# "(en)" marks where espeak-ng goes over to another language.
+_LANGUAGE = re.compile(r"\([a-z-]+\)")
 _LOCK = threading.Lock()
 
 
@@ -81,16 +83,57 @@ def synthesise(
     if variety not in ESPEAK_VOICES:
         raise UnknownName("synthetic variety", variety, ESPEAK_VOICES)
     text = respell_poj(romanisation) if variety == "nan" else _readable(romanisation, variety)
+    return say(
+        text,
+        ESPEAK_VOICES[variety],
+        variant=variant,
+        words_per_minute=words_per_minute,
+        pitch=pitch,
+        pitch_range=pitch_range,
+        seed=seed,
+        foreign=False,
+    )
+
+
+def say(
+    text: str,
+    voice: str,
+    *,
+    variant: str = "",
+    words_per_minute: int = 175,
+    pitch: int = 50,
+    pitch_range: int = 50,
+    seed: int = 0,
+    foreign: bool = True,
+) -> Speech:
+    """Speech of a text in the spelling that an espeak-ng voice reads; repeatable.
+
+    Args:
+        text: what to say.
+        voice: espeak-ng's name of a voice, such as 'de' or 'cmn-latn-pinyin'.
+        variant: voice variant, such as 'm3'; empty for the plain voice.
+        words_per_minute: espeak-ng's rate, 80 to 450.
+        pitch: base pitch, 0 to 99.
+        pitch_range: liveliness of the pitch, 0 to 99.
+        seed: of the noise inside the voice.
+        foreign: whether words that the voice takes for another language may be read in that one,
+            as names and titles are; otherwise they are refused.
+
+    Raises:
+        UnknownName: no such voice or variant.
+        ValueError: the text is empty, gives no sound, or holds foreign words that may not be read.
+        MissingExtra: espeakng-loader is not installed.
+    """
     if not text.strip():
-        raise ValueError("nothing to say: the romanisation is empty")
+        raise ValueError("nothing to say: the text is empty")
     with _LOCK:
         engine = _Engine()
         try:
-            engine.choose(ESPEAK_VOICES[variety], variant)
+            engine.choose(voice, variant)
             engine.set(_RATE, words_per_minute)
             engine.set(_PITCH, pitch)
             engine.set(_PITCH_RANGE, pitch_range)
-            phones = _phones(engine.phonemes(text), romanisation)
+            phones = _phones(engine.phonemes(text), text, foreign=foreign)
             samples = engine.speak(text, seed)
         finally:
             engine.close()
@@ -165,9 +208,11 @@ class _Engine:
         _ctypes.dlclose(handle)
 
 
-def _phones(printed: str, romanisation: str) -> tuple[str, ...]:
-    if "(" in printed:
-        raise ValueError(f"the voice cannot read '{romanisation}': it would say {printed}")
+def _phones(printed: str, romanisation: str, *, foreign: bool) -> tuple[str, ...]:
+    if foreign:
+        printed = _LANGUAGE.sub(" ", printed)
+    elif "(" in printed:
+        raise ValueError(f"the voice cannot read '{romanisation}': it would say {printed.strip()}")
     parts = printed.replace(" ", _SEPARATOR).split(_SEPARATOR)
     bare = (_TONE_OR_STRESS.sub("", part) for part in parts)
     return tuple(phone for phone in bare if phone)

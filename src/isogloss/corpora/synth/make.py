@@ -25,7 +25,7 @@ from isogloss.corpora.synth.espeak import ESPEAK_VOICES, synthesise
 from isogloss.corpora.synth.grammar import Sentence, generate
 from isogloss.corpora.synth.room import add_noise, add_room
 from isogloss.corpora.synth.sentences import survey_sentences
-from isogloss.corpora.synth.voices import Speaker, prosody_of, speakers
+from isogloss.corpora.synth.voices import Speaker, prosody_of, rng_of, speakers
 from isogloss.corpora.synth.word_lists import word_lists
 from isogloss.errors import IsoglossError, MissingExtra, UnknownName
 from isogloss.types import Corpus, FloatArray, Item
@@ -158,7 +158,7 @@ def _planned(config: SynthConfig, folder: Path) -> Iterator[tuple[Item, _Job]]:
             for variety in varieties:
                 # Two varieties of one sentence never share a voice: a match cannot ride on it.
                 shift = config.varieties.index(variety) * max(1, len(voices) // 4)
-                draw = _rng(config.seed, f"speaker {number}").integers(len(voices))
+                draw = rng_of(config.seed, f"speaker {number}").integers(len(voices))
                 speaker = voices[(int(draw) + shift) % len(voices)]
                 yield _utterance(config, folder, split, number, sentence, variety, speaker)
 
@@ -222,11 +222,6 @@ def _utterance(
     return item, _Job(name, romanisation, variety, speaker, str(path), augment, config.seed)
 
 
-def _rng(seed: int, name: str) -> np.random.Generator:
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
-
-
 def _speak(jobs_to_do: Sequence[_Job], *, jobs: int, progress: bool) -> dict[str, tuple[str, ...]]:
     chunks = [jobs_to_do[at : at + _CHUNK] for at in range(0, len(jobs_to_do), _CHUNK)]
     phones: dict[str, tuple[str, ...]] = {}
@@ -260,7 +255,7 @@ def _speak_chunk(chunk: Sequence[_Job]) -> dict[str, tuple[str, ...]]:
 
 
 def _speak_one(job: _Job) -> tuple[str, ...]:
-    rng = _rng(job.seed, job.id)
+    rng = rng_of(job.seed, job.id)
     prosody = prosody_of(job.speaker, rng)
     speech = synthesise(
         job.romanisation,

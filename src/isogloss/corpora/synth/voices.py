@@ -7,11 +7,12 @@ change from call to call even with the seed fixed (espeak-ng 1.51).
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Prosody", "Speaker", "prosody_of", "speakers"]
+__all__ = ["Prosody", "Speaker", "prosody_of", "rng_of", "speakers"]
 
 _VARIANTS = {
     "train": (
@@ -66,3 +67,9 @@ def prosody_of(speaker: Speaker, rng: np.random.Generator) -> Prosody:
     pitch_range = speaker.pitch_range + int(rng.integers(-8, 9))
     pace = speaker.words_per_minute * float(rng.uniform(0.88, 1.12))
     return Prosody(pitch, pitch_range, round(pace))
+
+
+def rng_of(seed: int, name: str) -> np.random.Generator:
+    """A generator that depends on `seed` and `name` alone, whatever was drawn before."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
