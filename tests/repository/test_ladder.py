@@ -16,6 +16,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "isogloss"
 
 LADDER = (
+    ("__main__",),
     ("cli",),
     ("bench",),
     ("tasks",),
