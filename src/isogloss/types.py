@@ -228,7 +228,8 @@ class Measurement:
 
     `low` and `high` bound the interval (None where none was computed); `n` is how many items the
     value rests on; `signature` names everything that changes it; `per_item` holds the statistics,
-    one row an item, from which interval and paired tests are computed.
+    one row an item, from which interval and paired tests are computed; `item_keys` names its rows,
+    so that two encoders can be compared item by item.
     """
 
     name: str
@@ -239,6 +240,7 @@ class Measurement:
     higher_is_better: bool = True
     signature: Mapping[str, Any] = field(default_factory=dict)
     per_item: FloatArray | None = None
+    item_keys: tuple[str, ...] | None = None
 
 
 class Encoder(Protocol):

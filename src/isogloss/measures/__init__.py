@@ -3,8 +3,22 @@
 from isogloss.measures.bootstrap import (
     bootstrap_interval,
     bootstrap_ratio_interval,
+    percentile_interval,
+    resample_counts,
     two_way_interval,
 )
+from isogloss.measures.classification import accuracy_and_f1, confusion_matrix
+from isogloss.measures.correlation import (
+    average_ranks,
+    partial_correlation,
+    partial_from_matrix,
+    pearson,
+    resampled_table_correlations,
+    spearman,
+    table_correlation_interval,
+    table_correlations,
+)
+from isogloss.measures.paired import PairedTest, holm, paired_bootstrap, paired_two_way
 from isogloss.measures.retrieval import (
     GoldRanks,
     chance_level,
@@ -18,14 +32,30 @@ from isogloss.measures.transcription import EditCounts, cer, edit_counts, wer
 __all__ = [
     "EditCounts",
     "GoldRanks",
+    "PairedTest",
+    "accuracy_and_f1",
+    "average_ranks",
     "bootstrap_interval",
     "bootstrap_ratio_interval",
     "cer",
     "chance_level",
+    "confusion_matrix",
     "edit_counts",
     "gold_ranks",
+    "holm",
     "mean_reciprocal_rank",
+    "paired_bootstrap",
+    "paired_two_way",
+    "partial_correlation",
+    "partial_from_matrix",
+    "pearson",
+    "percentile_interval",
     "recall_at_k",
+    "resample_counts",
+    "resampled_table_correlations",
+    "spearman",
+    "table_correlation_interval",
+    "table_correlations",
     "two_way_interval",
     "wer",
     "xsim_error",

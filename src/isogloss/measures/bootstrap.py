@@ -8,11 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["bootstrap_interval", "bootstrap_ratio_interval", "two_way_interval"]
+__all__ = [
+    "bootstrap_interval",
+    "bootstrap_ratio_interval",
+    "percentile_interval",
+    "resample_counts",
+    "two_way_interval",
+    "two_way_samples",
+]
 
 Floats = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.integer]
 Interval = tuple[float, float]
 
 # Resamples computed at one time are bounded by this many numbers, so memory does not grow with n.
@@ -119,6 +127,21 @@ def two_way_interval(
     Source: the pigeonhole bootstrap of Owen 2007 for crossed random effects.
     """
     _check(resamples, level)
+    samples = two_way_samples(hits, strata=strata, resamples=resamples, seed=seed)
+    return None if samples is None else _percentiles(samples, level)
+
+
+def two_way_samples(
+    hits: Mapping[tuple[str, str], Floats],
+    *,
+    strata: Mapping[str, str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> npt.NDArray[np.float64] | None:
+    """The resampled means behind `two_way_interval`: (B,) with B at most `resamples`.
+
+    Arguments, None and errors as there; `paired_two_way` feeds it differences of two encoders.
+    """
     if not hits:
         return None
     pairs = list(hits)
@@ -154,7 +177,58 @@ def two_way_interval(
         total = pair_weights.sum(axis=1)
         usable = total > 0
         values.append((pair_weights * means).sum(axis=1)[usable] / total[usable])
-    return _percentiles(np.concatenate(values), level)
+    return np.concatenate(values)
+
+
+def resample_counts(
+    *sizes: int, resamples: int = 1000, seed: int = 0, of_item: Sequence[Indices] = ()
+) -> Iterator[npt.NDArray[np.float64]]:
+    """How often each unit or item counts in each resample, in blocks (B, n) of `resamples` rows.
+
+    For statistics that are no mean of items: give the counts to it as weights. With one size n,
+    the rows are draws of n units with replacement. With several sizes, the kinds of units are
+    crossed (speakers and meanings): each kind is drawn for itself, and an item counts as often as
+    the product of its units' draws; `of_item` then says which unit of each kind an item belongs
+    to, as one (N,) row of numbers for each size.
+
+    Nothing comes when there are fewer than 2 units of every kind, or `resamples` is 0. A kind of
+    one unit is kept as it is.
+
+    Raises:
+        ValueError: `resamples` is negative, or `of_item` has another number of rows than sizes.
+
+    Source: Owen 2007 for crossed units.
+    """
+    _check(resamples, 0.5)
+    if len(of_item) not in ((0, 1) if len(sizes) == 1 else (len(sizes),)):
+        raise ValueError(f"{len(of_item)} rows of units for {len(sizes)} kinds of units")
+    if max(sizes, default=0) < 2:
+        return
+    rng = np.random.default_rng(seed)
+    width = max([*sizes, *(len(row) for row in of_item)])
+    for count in _batches(resamples, width) if resamples else ():
+        draws = [_draws(rng, count, n) if n > 1 else np.ones((count, n)) for n in sizes]
+        if of_item:
+            draws = [draw[:, row] for draw, row in zip(draws, of_item, strict=True)]
+        weights = draws[0]
+        for draw in draws[1:]:
+            weights = weights * draw
+        yield weights
+
+
+def percentile_interval(values: Floats, level: float = 0.95) -> Interval | None:
+    """Percentile bounds (low, high) of resampled statistics; NaN is left out, None if none is left.
+
+    Args:
+        values: (B,) one statistic for each resample; NaN where it is undefined.
+        level: share of `values` between the bounds.
+
+    Raises:
+        ValueError: `level` is not between 0 and 1.
+    """
+    _check(0, level)
+    known = np.asarray(values, dtype=np.float64)
+    return _percentiles(known[~np.isnan(known)], level)
 
 
 def _check(resamples: int, level: float) -> None:

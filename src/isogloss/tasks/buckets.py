@@ -29,6 +29,8 @@ def bucketed(
     level: float,
     seed: int,
     signature: Mapping[str, Any],
+    keys: Sequence[str] = (),
+    label: str = "",
 ) -> list[Measurement]:
     """Share of hits where `values` are low, middling and high, with intervals over sentences.
 
@@ -42,6 +44,8 @@ def bucketed(
         level: of the interval.
         seed: of the bootstrap.
         signature: kept in every result, which adds the bounds of its part.
+        keys: (C,) what names each cell in the results' `item_keys`; none for no names.
+        label: follows the part's name.
 
     Returns:
         Up to three measurements; none when nothing is known.
@@ -52,7 +56,8 @@ def bucketed(
     values, hits, sentences = values[known], hits[known], np.asarray(meanings)[known]
     part = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values, side="left")
     found = []
-    for index, label in enumerate(_PARTS):
+    names = np.asarray(keys)[known] if len(keys) else None
+    for index, part_name in enumerate(_PARTS):
         inside = part == index
         if not inside.any():
             continue
@@ -67,14 +72,14 @@ def bucketed(
         )
         found.append(
             Measurement(
-                f"{name} {label}",
+                f"{name} {part_name} {label}".rstrip(),
                 float(hits[inside].mean()),
                 low=interval[0] if interval else None,
                 high=interval[1] if interval else None,
                 n=int(inside.sum()),
                 signature={
                     **signature,
-                    "bucket": label,
+                    "bucket": part_name,
                     "from": float(values[inside].min()),
                     "to": float(values[inside].max()),
                     "sentences": len(count),
@@ -84,6 +89,7 @@ def bucketed(
                     else None,
                 },
                 per_item=hits[inside].astype(np.float32),
+                item_keys=None if names is None else tuple(names[inside].tolist()),
             )
         )
     return found

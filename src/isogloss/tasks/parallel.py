@@ -1,4 +1,7 @@
-"""A corpus in, its parallel sets out: by variety, site or group, one recording for each meaning."""
+"""A corpus in, its parallel sets out, one recording for each meaning in each.
+
+Sets are varieties, sites, groups, speakers, or two takes of one variety by different speakers.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,23 @@ from typing import TYPE_CHECKING, Literal
 from isogloss.varieties import builtin_table, yubao_sites
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from isogloss.types import Corpus, Item
 
-__all__ = ["By", "Parallel", "ParallelSet", "parallel_sets", "splits_there"]
+__all__ = ["BYS", "By", "Parallel", "ParallelSet", "group_namer", "parallel_sets", "splits_there"]
 
-By = Literal["variety", "site", "group"]
+By = Literal["variety", "site", "group", "speaker", "take"]
+
+BYS: tuple[By, ...] = ("variety", "site", "group", "speaker", "take")
+"""What can make a set."""
+
+_TAKES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ParallelSet:
-    """What one variety, site or group says: `items` by meaning. `group` is its row in a table."""
+    """What one variety, site, group or voice says: `items` by meaning. `group` is its table row."""
 
     name: str
     group: str
@@ -52,7 +60,11 @@ def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "te
 
     Args:
         corpus: any corpus with meanings.
-        by: what makes a set: the variety's code, the recording place, or the group.
+        by: what makes a set: 'variety' its code, 'site' the recording place, 'group' the group,
+            'speaker' one speaker's recordings in one variety (named 'yue/anna'), 'take' the first
+            and the second recording of each meaning in one variety, by different speakers where
+            speakers are known (named 'yue/1' and 'yue/2'), which serves corpora in which every
+            sentence has other speakers.
         split: only items of this split; where no item of the corpus has a split, all are taken.
             None takes all items whatever their split.
 
@@ -60,8 +72,8 @@ def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "te
         ValueError: `by` is unknown, or fewer than two sets share a meaning (what was found is
             named).
     """
-    if by not in ("variety", "site", "group"):
-        raise ValueError(f"by must be 'variety', 'site' or 'group', got '{by}'")
+    if by not in BYS:
+        raise ValueError(f"by must be one of {', '.join(BYS)}, got '{by}'")
     left_out: dict[str, int] = {}
 
     def leave_out(reason: str) -> None:
@@ -70,17 +82,17 @@ def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "te
     with_splits = any(item.split is not None for item in corpus.items)
     chosen: dict[str, dict[str, Item]] = {}
     groups: dict[str, str] = {}
-    benchmark = _yubao_groups(corpus.items)
+    group_of = group_namer(corpus.items)
     for item in sorted(corpus.items, key=lambda item: item.id):
         if split is not None and with_splits and item.split != split:
             continue
         if item.audio is None or item.meaning is None:
             leave_out("no audio" if item.audio is None else "no meaning")
             continue
-        group = _group_of(item, benchmark)
-        name = {"variety": item.variety, "site": item.site, "group": group}[by]
+        group = group_of(item)
+        name = _take(item, chosen) if by == "take" else _set_name(item, by, group)
         if name is None:
-            leave_out("no site")
+            leave_out(f"no {by}" if by != "take" else "another recording by the same speaker")
         elif item.meaning in chosen.setdefault(name, {}):
             leave_out("another recording of its meaning comes first")
         else:
@@ -104,6 +116,31 @@ def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "te
         if items:
             sets.append(ParallelSet(name, groups[name], items))
     return Parallel(tuple(sets), left_out)
+
+
+def group_namer(items: Sequence[Item]) -> Callable[[Item], str]:
+    """What names the group of an item of a corpus; see `parallel_sets`."""
+    benchmark = _yubao_groups(items)
+    return lambda item: _group_of(item, benchmark)
+
+
+def _set_name(item: Item, by: By, group: str) -> str | None:
+    if by == "speaker":
+        return None if item.speaker is None else f"{item.variety}/{item.speaker}"
+    return {"variety": item.variety, "site": item.site, "group": group}[by]
+
+
+def _take(item: Item, chosen: Mapping[str, Mapping[str, Item]]) -> str | None:
+    """The first take of the item's variety that lacks its meaning; None for a speaker again."""
+    meaning = str(item.meaning)
+    names = [f"{item.variety}/{number}" for number in range(1, _TAKES + 1)]
+    for name in names:
+        other = chosen.get(name, {}).get(meaning)
+        if other is None:
+            return name
+        if item.speaker is not None and item.speaker == other.speaker:
+            return None
+    return names[-1]
 
 
 def splits_there(items: Sequence[Item], split: str | None) -> str:

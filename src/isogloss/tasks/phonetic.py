@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from isogloss.corpora.script import normalise_script
 from isogloss.scores import edit_similarity
 
 if TYPE_CHECKING:
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
     from isogloss.types import FloatArray, Item
 
-__all__ = ["BASES", "Basis", "cognate_shares", "hard_negatives", "text_similarity"]
+__all__ = [
+    "BASES",
+    "Basis",
+    "characters_of",
+    "cognate_shares",
+    "hard_negatives",
+    "text_similarity",
+]
 
 Basis = Literal["phones", "transcript", "translation"]
 
@@ -30,15 +38,16 @@ what retrieval by transcript or translation reaches bounds what learning from th
 
 
 def text_similarity(
-    queries: Sequence[Item], targets: Sequence[Item], basis: Basis
+    queries: Sequence[Item], targets: Sequence[Item], basis: Basis, *, script: str | None = None
 ) -> FloatArray | None:
     """Edit similarity of every query with every target, (N, M); None unless all have the string.
 
     Phones are split at spaces; transcripts and translations are compared by character after NFKC,
-    lower case, and without white space and punctuation.
+    lower case, and without white space and punctuation, and first put into `script` ('Hans' or
+    'Hant') when one is given.
     """
-    a = [_symbols(item, basis) for item in queries]
-    b = [_symbols(item, basis) for item in targets]
+    a = [_symbols(item, basis, script) for item in queries]
+    b = [_symbols(item, basis, script) for item in targets]
     if not all(a) or not all(b):
         return None
     return edit_similarity(a, b)
@@ -79,9 +88,16 @@ def _share(item: Item) -> float:
         ) from error
 
 
-def _symbols(item: Item, basis: Basis) -> list[str]:
+def characters_of(text: str | None, *, script: str | None = None) -> list[str]:
+    """Characters of `text` after NFKC, in lower case, without white space and punctuation."""
+    folded = unicodedata.normalize("NFKC", text or "").lower()
+    if script is not None:
+        folded = normalise_script(folded, script)
+    return [c for c in folded if not c.isspace() and not unicodedata.category(c).startswith("P")]
+
+
+def _symbols(item: Item, basis: Basis, script: str | None) -> list[str]:
     if basis == "phones":
         return (item.phones or "").split()
     text = item.transcript if basis == "transcript" else item.translation
-    folded = unicodedata.normalize("NFKC", text or "").lower()
-    return [c for c in folded if not c.isspace() and not unicodedata.category(c).startswith("P")]
+    return characters_of(text, script=script)

@@ -44,6 +44,7 @@ class PairResult:
         baselines: ranks by edit similarity of 'phones', 'transcript', 'translation', as far as
             all items of the pair have them.
         phonetic_basis: which baseline is the phonetic one, None without phones and transcripts.
+        sound: (N, N) phonetic edit similarity of every query with every target.
         distance: (N,) 1 - phonetic edit similarity of query and right answer.
         beats_neighbours: (N,) whether the right answer outscores the wrong targets that sound
             nearest to the query.
@@ -63,6 +64,7 @@ class PairResult:
     unmatched: float
     baselines: Mapping[str, GoldRanks] = field(default_factory=dict)
     phonetic_basis: str | None = None
+    sound: FloatArray | None = None
     distance: FloatArray | None = None
     beats_neighbours: npt.NDArray[np.bool_] | None = None
     cognates: FloatArray | None = None
@@ -190,7 +192,8 @@ class RetrievalResult:
         """Mean over ordered pairs (all by default) of each pair's mean, with its interval.
 
         The interval resamples sentences, and sites within groups where the sets are sites.
-        `per_item` is (S,), the mean over pairs for each sentence, sentences sorted by meaning.
+        `per_item` is (S,), the mean over pairs for each sentence; `item_keys` are their meanings,
+        sorted.
         None when no pair has the measure.
 
         Args:
@@ -211,7 +214,7 @@ class RetrievalResult:
         found = [(pair, row) for pair in chosen if (row := statistic(pair)) is not None]
         if not found:
             return None
-        table = _over_meanings(found)
+        table, meanings = _over_meanings(found)
         bounds = two_way_interval(
             table,
             strata=self.strata,
@@ -220,7 +223,8 @@ class RetrievalResult:
             seed=self.seed,
         )
         stacked = np.array(list(table.values()))
-        resampled = "sentences and sites" if self._sites_resampled(found) else "sentences"
+        drawn = f" and {self.signature.get('by', 'site')}s" if self._sites_resampled(found) else ""
+        resampled = f"sentences{drawn}"
         chances = [c for pair, _ in found if (c := _chance(measure, len(pair))) is not None]
         per_sentence = np.nanmean(stacked, axis=0).astype(np.float32)
         return Measurement(
@@ -241,6 +245,7 @@ class RetrievalResult:
                 **_basis_of(measure, [pair for pair, _ in found]),
             },
             per_item=per_sentence,
+            item_keys=meanings,
         )
 
     def group_table(self, measure: str = "R@1") -> GroupTable:
@@ -271,7 +276,9 @@ class RetrievalResult:
                 found[pair.query, pair.target] = mean
         return found
 
-    def buckets(self, by: str = "distance") -> list[Measurement]:
+    def buckets(
+        self, by: str = "distance", pairs: Sequence[PairResult] | None = None, *, label: str = ""
+    ) -> list[Measurement]:
         """R@1 of pairs of utterances that are alike, middling, and unlike in sound or words.
 
         All pairs of a query and its right answer, over all pairs of sets, are cut into three parts
@@ -280,6 +287,8 @@ class RetrievalResult:
 
         Args:
             by: 'distance' for phonetic distance, 'cognates' for the share of cognate words.
+            pairs: which pairs of sets, cut at their own terciles; all by default.
+            label: follows the part's name.
 
         Returns:
             'R@1 distance low', '... middle', '... high', each with the bounds of its part in the
@@ -293,12 +302,15 @@ class RetrievalResult:
         values: list[float] = []
         hits: list[bool] = []
         meanings: list[str] = []
-        for pair in self.pairs:
+        keys: list[str] = []
+        chosen = self.pairs if pairs is None else tuple(pairs)
+        for pair in chosen:
             known = pair.distance if by == "distance" else pair.cognates
             if known is not None:
                 values.extend(known.tolist())
                 hits.extend((pair.gold.ranks == 1).tolist())
                 meanings.extend(pair.meanings)
+                keys.extend(map("{}>{}".format, pair.query_ids, pair.target_ids))
         return bucketed(
             f"R@1 {by}",
             np.array(values, dtype=np.float64),
@@ -309,8 +321,10 @@ class RetrievalResult:
             seed=self.seed,
             signature={
                 **self.signature,
-                **(_basis_of("distance", self.pairs) if by == "distance" else {}),
+                **(_basis_of("distance", chosen) if by == "distance" else {}),
             },
+            keys=keys,
+            label=label,
         )
 
     def measurements(self) -> list[Measurement]:
@@ -431,8 +445,10 @@ def _chance(measure: str, targets: int) -> float | None:
     return None
 
 
-def _over_meanings(found: Sequence[tuple[PairResult, Rows]]) -> dict[tuple[str, str], Rows]:
-    """One row for each pair over all meanings in sorted order, NaN where a pair lacks one."""
+def _over_meanings(
+    found: Sequence[tuple[PairResult, Rows]],
+) -> tuple[dict[tuple[str, str], Rows], tuple[str, ...]]:
+    """One row for each pair over all meanings, NaN where a pair lacks one; the meanings, sorted."""
     meanings = sorted({meaning for pair, _ in found for meaning in pair.meanings})
     column = {meaning: i for i, meaning in enumerate(meanings)}
     table = {}
@@ -440,4 +456,4 @@ def _over_meanings(found: Sequence[tuple[PairResult, Rows]]) -> dict[tuple[str, 
         row = np.full(len(meanings), np.nan)
         row[[column[meaning] for meaning in pair.meanings]] = values
         table[pair.query, pair.target] = row
-    return table
+    return table, tuple(meanings)

@@ -112,7 +112,11 @@ class Transcription:
             seed=self.seed,
             signature=signature,
         )
-        return replace(found, name=f"{found.name} {variety}".rstrip())
+        return replace(
+            found,
+            name=f"{found.name} {variety}".rstrip(),
+            item_keys=tuple(item.id for item in items),
+        )
 
     def _items(self, corpus: Corpus) -> list[Item]:
         with_splits = any(item.split is not None for item in corpus.items)
