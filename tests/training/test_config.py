@@ -42,6 +42,42 @@ def test_values_that_make_no_sense_are_refused(values: dict[str, Any]) -> None:
         TrainConfig(**values)
 
 
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"standard_share": 1.5}, "standard_share is a share"),
+        ({"standard_share": 0.1, "transcripts": "dialect"}, "standard_share has no effect"),
+        ({"transcripts": "tagged", "units": "bpe"}, "tagged"),
+        ({"standard_weight": 2.0}, "standard_weight is for"),
+        ({"inter_ctc": -0.1}, "inter_ctc must be 0 or more"),
+        ({"inter_ctc_text": "dialect"}, "inter_ctc_text has no effect while inter_ctc is 0"),
+        ({"inter_ctc": 0.3, "inter_ctc_stacks": (0,)}, "inter_ctc_stacks"),
+        ({"inter_ctc": 0.3, "inter_ctc_stacks": (7,)}, "lie in 1 to 6"),
+        ({"inter_ctc": 0.3, "inter_ctc_stacks": (3, 3)}, "must differ"),
+        ({"inter_ctc": 0.3, "inter_ctc_heads": "shared", "size": "medium"}, "inter_ctc_heads"),
+        ({"teacher_text": "dialect"}, "teacher_text has no effect"),
+        ({"text_teacher": "vectors:a.npz"}, "text_teacher has no effect"),
+        ({"pooled_teacher": 1.0, "text_teacher": "labse"}, "text_teacher must be one of"),
+        ({"pooled_teacher": 1.0, "text_teacher": "hf:"}, "text_teacher must be one of"),
+        ({"contrastive_text": "standard"}, "contrastive_text has no effect"),
+        ({"contrastive": float("nan")}, "contrastive must be a finite number"),
+    ],
+)
+def test_losses_that_make_no_sense_are_refused(values: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        TrainConfig(**{"epochs": 1, **values})
+
+
+def test_a_tenth_of_standard_text_may_go_to_any_loss() -> None:
+    for values in (
+        {"transcripts": "both"},
+        {"transcripts": "dialect", "inter_ctc": 0.3, "inter_ctc_text": "standard"},
+        {"transcripts": "dialect", "pooled_teacher": 1.0, "teacher_text": "standard"},
+    ):
+        config = TrainConfig(epochs=1, standard_share=0.1, **values)
+        assert config_from_mapping(TrainConfig, config.to_dict()) == config
+
+
 def test_a_wrong_value_inside_the_shape_is_told_as_such() -> None:
     with pytest.raises(UnknownName, match="did you mean dims"):
         config_from_mapping(TrainConfig, {"epochs": 1, "shape": {"dim": [16, 16]}})

@@ -7,13 +7,15 @@ import pytest
 from isogloss.errors import IsoglossError
 from isogloss.speech.tokens import Tokenizer
 from isogloss.training.examples import (
+    Example,
     Skipped,
     choose_items,
     count_reasons,
+    drawn,
     make_tokenizer,
-    texts_of,
     tokenised,
 )
+from isogloss.training.texts import TextPlan
 from isogloss.types import Item
 from training.tones import config
 
@@ -23,25 +25,6 @@ if TYPE_CHECKING:
 
 def item(**values: str) -> Item:
     return Item(**{"id": "a", "variety": "yue", "audio": "/a.wav", **values})
-
-
-@pytest.mark.parametrize(
-    ("values", "transcripts", "texts"),
-    [
-        ({"transcript": "佢", "translation": "他"}, "standard", ("他",)),
-        ({"transcript": "佢", "translation": "他"}, "dialect", ("佢",)),
-        ({"transcript": "佢", "translation": "他"}, "both", ("他", "佢")),
-        ({"transcript": "佢"}, "standard", ("佢",)),
-        ({"transcript": "佢"}, "both", None),
-        ({"translation": "他"}, "dialect", None),
-        ({"transcript": " \u200b"}, "dialect", None),
-        ({}, "standard", None),
-    ],
-)
-def test_text_of_each_kind_of_transcript(
-    values: dict[str, str], transcripts: str, texts: tuple[str, ...] | None
-) -> None:
-    assert texts_of(item(**values), transcripts) == texts
 
 
 def manifest(folder: Path, *lines: str) -> Path:
@@ -66,7 +49,7 @@ def test_bad_lines_are_left_out_with_their_reason(tmp_path: Path) -> None:
             GOOD.replace('"a"', '"e"').replace("train", "dev"),
             GOOD.replace('"a"', '"f"').replace("train", "test"),
         ),
-        "standard",
+        TextPlan("standard"),
     )
     assert [entry.id for entry in chosen.train] == ["a"]
     assert [entry.id for entry in chosen.dev] == ["e"]
@@ -83,25 +66,28 @@ def test_bad_lines_are_left_out_with_their_reason(tmp_path: Path) -> None:
 
 def test_all_items_are_trained_on_when_none_has_a_split(tmp_path: Path) -> None:
     path = manifest(tmp_path, GOOD.replace(', "split": "train"', ""))
-    assert [entry.id for entry in choose_items(path, "dialect").train] == ["a"]
+    assert [entry.id for entry in choose_items(path, TextPlan("dialect")).train] == ["a"]
 
 
 def test_a_corpus_without_a_usable_item_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsoglossError, match="1 x no transcript"):
-        choose_items(manifest(tmp_path, GOOD.replace("天", "")), "standard")
+        choose_items(manifest(tmp_path, GOOD.replace("天", "")), TextPlan("standard"))
 
 
 def test_the_sha_changes_with_the_items(tmp_path: Path) -> None:
-    first = choose_items(manifest(tmp_path, GOOD), "standard").sha
-    assert choose_items(manifest(tmp_path, GOOD), "standard").sha == first
-    assert choose_items(manifest(tmp_path, GOOD.replace("天", "地")), "standard").sha != first
+    first = choose_items(manifest(tmp_path, GOOD), TextPlan("standard")).sha
+    assert choose_items(manifest(tmp_path, GOOD), TextPlan("standard")).sha == first
+    assert (
+        choose_items(manifest(tmp_path, GOOD.replace("天", "地")), TextPlan("standard")).sha
+        != first
+    )
 
 
 def test_text_that_needs_more_steps_than_there_are_is_left_out() -> None:
     # 30 frames give 11 steps at 50 Hz, so 6 at 25 Hz; "天天天" needs 3 units and 2 blanks.
     items = [item(id="fits", transcript="天天天"), item(id="long", transcript="天天天天")]
     examples, skipped = tokenised(
-        items, [[(0, 30)], [(1, 30), (2, 40)]], Tokenizer.characters(["天"]), "standard"
+        items, [[(0, 30)], [(1, 30), (2, 40)]], Tokenizer.characters(["天"]), TextPlan("standard")
     )
     assert [(e.id, e.row, e.seconds) for e in examples] == [("fits", 0, 0.3), ("long", 2, 0.4)]
     assert skipped == [
@@ -109,7 +95,41 @@ def test_text_that_needs_more_steps_than_there_are_is_left_out() -> None:
     ]
 
 
+def units_of(transcripts: str, **values: str) -> Tokenizer:
+    texts = TextPlan(transcripts).of_item(item(**values))
+    assert texts is not None
+    return make_tokenizer([texts], config(transcripts=transcripts))
+
+
 def test_units_cover_both_transcripts() -> None:
-    both = [item(transcript="佢", translation="他")]
-    assert set(make_tokenizer(both, config(transcripts="both")).symbols) >= {"佢", "他"}
-    assert "佢" not in make_tokenizer(both, config(transcripts="standard")).symbols
+    both = {"transcript": "佢", "translation": "他"}
+    assert set(units_of("both", **both).symbols) >= {"佢", "他"}
+    assert "佢" not in units_of("standard", **both).symbols
+
+
+def test_tagged_targets_begin_with_their_tag_and_read_without_it() -> None:
+    values = {"transcript": "佢", "translation": "他"}
+    units = units_of("tagged", **values)
+    examples, _ = tokenised([item(**values)], [[(0, 90)]], units, TextPlan("tagged"))
+    spelt = [[units.symbols[i] for i in target] for target in examples[0].targets if target]
+    assert spelt == [["<standard>", "他"], ["<dialect>", "佢"]]
+    assert units.decode(examples[0].targets[1] or ()) == "佢"
+
+
+def test_a_text_that_is_missing_is_no_target_of_its_head() -> None:
+    units = Tokenizer.characters(["佢他"])
+    only = [item(id="a", transcript="佢"), item(id="b", translation="他")]
+    examples, _ = tokenised(only, [[(0, 90)], [(1, 90)]], units, TextPlan("both"))
+    assert [example.targets for example in examples] == [(None, (3,)), ((2,), None)]
+
+
+def test_drawn_targets_depend_on_epoch_and_item_alone() -> None:
+    examples = [Example(str(i), i, 1.0, ((1,), (2,))) for i in range(40)]
+    examples.append(Example("one", 40, 1.0, (None, (2,))))
+    epochs = [drawn(examples, seed=3, epoch=epoch) for epoch in (0, 0, 1)]
+    assert epochs[0] == epochs[1] != epochs[2]
+    # The same whoever else is in the batch.
+    assert drawn(examples[7:9], seed=3, epoch=1) == epochs[2][7:9]
+    first = [example.targets[0] for example in epochs[0]]
+    assert {first.count((1,)) > 8, first.count((2,)) > 8} == {True}
+    assert first[-1] == (2,)

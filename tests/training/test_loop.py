@@ -16,7 +16,7 @@ import torch
 from isogloss._files import sha256_of_file
 from isogloss.errors import IsoglossError
 from isogloss.speech.checkpoint import load_model
-from isogloss.training import loop
+from isogloss.training import learner, loop
 from isogloss.training.loop import NonFiniteLoss, train
 from training.tones import config, tone_corpus
 
@@ -193,8 +193,8 @@ def test_a_loss_that_is_not_finite_names_the_items(
 ) -> None:
     make_batch = loop.make_batch
 
-    def poisoned(examples: Any, store: Any) -> Any:
-        batch = make_batch(examples, store)
+    def poisoned(examples: Any, store: Any, **options: Any) -> Any:
+        batch = make_batch(examples, store, **options)
         if "u7" in batch.ids:
             batch.features[batch.ids.index("u7"), 3, 5] = float("nan")
         return batch
@@ -333,12 +333,12 @@ def test_a_file_is_no_folder_of_a_run(tones: Path, tmp_path: Path) -> None:
 def test_a_gradient_that_is_not_finite_names_the_items(
     tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Poisoned(loop.ScaledAdam):
+    class Poisoned(learner.ScaledAdam):
         def step(self, closure: Any = None) -> None:
             self.param_groups[0]["params"][0].grad[...] = float("nan")
             super().step(closure)
 
-    monkeypatch.setattr(loop, "ScaledAdam", Poisoned)
+    monkeypatch.setattr(learner, "ScaledAdam", Poisoned)
     with pytest.raises(NonFiniteLoss, match=r"at step 0 .* items u\d+") as caught:
         run(tones, tmp_path)
     assert caught.value.ids

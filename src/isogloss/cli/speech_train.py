@@ -19,6 +19,17 @@ __all__ = ["add_train"]
 
 _DEFAULT_EPOCHS = 30
 _LENGTHS = ("epochs", "max_steps", "minutes")
+_OBJECTIVES = (
+    "inter_ctc",
+    "inter_ctc_text",
+    "pooled_teacher",
+    "text_teacher",
+    "teacher_text",
+    "contrastive",
+    "contrastive_text",
+    "standard_share",
+    "lexicon",
+)
 
 
 def add_train(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -31,7 +42,9 @@ def add_train(verbs: argparse._SubParsersAction[Any]) -> None:
         "  isogloss speech train manifest.jsonl --out runs/a --minutes 30\n"
         "  isogloss speech train manifest.jsonl --out runs/b --config train.toml\n"
         "  isogloss speech train manifest.jsonl --out runs/c --size small --objective cr-ctc \\\n"
-        "      --epochs 50 --set base_lr=0.03 --set 'speeds=[0.9, 1.0, 1.1]'\n\n"
+        "      --epochs 50 --set base_lr=0.03 --set 'speeds=[0.9, 1.0, 1.1]'\n"
+        "  isogloss speech train manifest.jsonl --out runs/d --transcripts dialect \\\n"
+        "      --inter-ctc 3 --inter-ctc-text standard --standard-share 0.1\n\n"
         "exit code: 0 done; 1 failed, or done but items were left out (runs/a/skipped.json\n"
         "lists them); 2 wrong settings",
     )
@@ -41,10 +54,11 @@ def add_train(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--size", help="micro, tiny, small, medium, large, xlarge; default tiny")
     parser.add_argument(
         "--transcripts",
-        choices=("standard", "dialect", "both"),
-        help="what is learnt: the standard wording, the variety's own characters, or both with "
-        "two outputs; default standard",
+        choices=("standard", "dialect", "both", "tagged"),
+        help="what is learnt: the standard wording, the variety's own characters, both with two "
+        "outputs, or both with one output that begins with a tag; default standard",
     )
+    _add_objectives(parser)
     parser.add_argument("--objective", choices=("ctc", "cr-ctc"), help="default ctc")
     parser.add_argument("--optimiser", choices=("scaled-adam", "adamw"), help="default scaled-adam")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="default fp32")
@@ -65,6 +79,33 @@ def add_train(verbs: argparse._SubParsersAction[Any]) -> None:
         help="any other field of TrainConfig, the value as in TOML",
     )
     add_table_options(parser)
+
+
+def _add_objectives(parser: argparse.ArgumentParser) -> None:
+    """Losses beside CTC; see docs/objectives.md."""
+    group = parser.add_argument_group("losses beside CTC, each with its weight; default none")
+    group.add_argument("--inter-ctc", type=float, metavar="W", help="CTC on an inner stack")
+    group.add_argument(
+        "--pooled-teacher", type=float, metavar="W", help="utterance vector to a text's vector"
+    )
+    group.add_argument(
+        "--text-teacher", metavar="T", help="ngram, vectors:FILE.npz or hf:NAME; default ngram"
+    )
+    group.add_argument(
+        "--contrastive", type=float, metavar="W", help="utterance against its text, in the batch"
+    )
+    group.add_argument(
+        "--standard-share", type=float, metavar="S", help="items whose standard text is used"
+    )
+    group.add_argument(
+        "--lexicon", metavar="TSV", help="dialect and standard words, tied in transcripts"
+    )
+    for name in ("inter-ctc", "teacher", "contrastive"):
+        group.add_argument(
+            f"--{name}-text",
+            choices=("same", "standard", "dialect"),
+            help="text of that loss; default same as CTC",
+        )
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -125,7 +166,7 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
                 "as --set 'units=\"bpe\"'"
             ) from error
     names = ("size", "transcripts", "objective", "optimiser", "precision", "device", "threads")
-    given = {name: getattr(args, name) for name in (*names, "seed", *_LENGTHS)}
+    given = {name: getattr(args, name) for name in (*names, *_OBJECTIVES, "seed", *_LENGTHS)}
     given = {name: value for name, value in given.items() if value is not None}
     if any(name in given for name in _LENGTHS):
         values = {name: value for name, value in values.items() if name not in _LENGTHS}

@@ -7,7 +7,7 @@ alone: a resumed run takes the plan up where it stopped.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +17,11 @@ from torch import Tensor
 from isogloss.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
-    from isogloss.training.examples import Example
+    from isogloss.training.examples import Example, Target
     from isogloss.training.store import FeatureStore
+    from isogloss.types import FloatArray
 
 __all__ = ["Batch", "duration_bins", "make_batch", "plan_epoch"]
 
@@ -30,22 +31,33 @@ class Batch:
     """Utterances side by side.
 
     `features` is (N, T, 80) float32 with zeros behind `lengths` (N,); `targets[h][n]` are the
-    units of utterance n for head h; `seconds` counts real audio, without padding.
+    units of utterance n for head h, None where it has no such text; `seconds` counts real audio,
+    without padding. `inter`, `teacher` (N, D) with `taught` (N,) bool, and `texts` are what the
+    losses beside CTC learn from; None where nothing is asked for (`inter` None: as `targets[0]`).
     """
 
     ids: tuple[str, ...]
     features: Tensor
     lengths: Tensor
-    targets: tuple[tuple[tuple[int, ...], ...], ...]
+    targets: tuple[tuple[Target | None, ...], ...]
     seconds: float
+    inter: tuple[Target | None, ...] | None = None
+    teacher: Tensor | None = None
+    taught: Tensor | None = None
+    texts: tuple[Target | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on `device`."""
-        features = self.features.to(device, non_blocking=True)
-        return Batch(self.ids, features, self.lengths.to(device), self.targets, self.seconds)
+        return replace(
+            self,
+            features=self.features.to(device, non_blocking=True),
+            lengths=self.lengths.to(device),
+            teacher=None if self.teacher is None else self.teacher.to(device),
+            taught=None if self.taught is None else self.taught.to(device),
+        )
 
 
 def duration_bins(seconds: Sequence[float], buckets: int) -> list[float]:
@@ -110,18 +122,40 @@ def plan_epoch(
     return [tuple(int(cut.id.split("_")[0]) for cut in batch) for batch in sampler]
 
 
-def make_batch(examples: Sequence[Example], store: FeatureStore) -> Batch:
-    """`examples` as padded tensors; at least one."""
+def make_batch(
+    examples: Sequence[Example],
+    store: FeatureStore,
+    *,
+    teacher: FloatArray | None = None,
+    losses: Container[str] = (),
+) -> Batch:
+    """`examples` as padded tensors; at least one.
+
+    Args:
+        examples: utterances, with equally many heads.
+        store: their features.
+        teacher: (U, D) vectors that `Example.teacher` counts, for the loss "teacher".
+        losses: of "inter", "teacher" and "contrast", those whose texts go along.
+    """
     arrays = [store[example.row] for example in examples]
     lengths = [len(array) for array in arrays]
     features = np.zeros((len(arrays), max(lengths), arrays[0].shape[1]), dtype=np.float32)
     for row, array in zip(features, arrays, strict=True):
         row[: len(array)] = array
     heads = len(examples[0].targets)
+    vectors = taught = None
+    if teacher is not None and "teacher" in losses:
+        rows = [example.teacher for example in examples]
+        vectors = torch.from_numpy(teacher[[row or 0 for row in rows]])
+        taught = torch.tensor([row is not None for row in rows])
     return Batch(
         tuple(example.id for example in examples),
         torch.from_numpy(features),
         torch.tensor(lengths),
         tuple(tuple(example.targets[head] for example in examples) for head in range(heads)),
         sum(lengths) / 100,
+        tuple(example.inter for example in examples) if "inter" in losses else None,
+        vectors,
+        taught,
+        tuple(example.text for example in examples) if "contrast" in losses else None,
     )

@@ -9,12 +9,17 @@ from typing import Any, Literal
 
 from isogloss.speech.augment import SpecAugmentConfig
 from isogloss.speech.zipformer import ZipformerConfig
+from isogloss.training.objectives.inter import check_width, inner_stacks
 
 __all__ = ["FREE_KEYS", "TrainConfig"]
 
-FREE_KEYS = ("device", "checkpoint_minutes", "keep", "dev_minutes", "tensorboard")
+FREE_KEYS = ("device", "checkpoint_minutes", "keep", "dev_minutes", "log_steps", "tensorboard")
 """Fields that may change between the start of a run and its resumption."""
 
+Text = Literal["same", "standard", "dialect"]
+"""Text of a loss beside CTC: the (first) CTC output's, the standard wording, or the transcript."""
+
+_TEACHERS = ("ngram", "vectors:FILE.npz", "hf:NAME_OR_PATH")
 _ABOVE_ZERO = (
     "base_lr",
     "max_batch_seconds",
@@ -31,6 +36,10 @@ _NOT_NEGATIVE = (
     "specaugment_strength",
     "time_mask_ratio",
     "regulariser_batches",
+    "standard_weight",
+    "inter_ctc",
+    "pooled_teacher",
+    "contrastive",
     "checkpoint_minutes",
     "dev_minutes",
 )
@@ -52,9 +61,18 @@ class TrainConfig:
     start_from: str | None = None
     """Folder of a trained model whose encoder is taken, and its heads where their shape agrees."""
 
-    transcripts: Literal["standard", "dialect", "both"] = "standard"
+    transcripts: Literal["standard", "dialect", "both", "tagged"] = "standard"
     """What CTC learns to spell. "standard" takes `translation`, or `transcript` where an item has
-    none; "dialect" takes `transcript`; "both" trains a head for each and needs both."""
+    none; "dialect" takes `transcript`; "both" trains a head for each, "tagged" one head whose
+    target begins with <standard> or <dialect>, drawn anew each epoch. An item with one of the two
+    texts is taught that one."""
+    standard_share: float = 1.0
+    """Share of the items, by a hash of their id, whose standard text is used at all."""
+    standard_weight: float = 1.0
+    """With "both": weight of the standard head's loss where the dialect head's is 1."""
+    lexicon: str | None = None
+    """TSV of dialect and standard words. The transcript with its words replaced is learnt instead
+    of it ("dialect"), or where an item has no standard text (otherwise)."""
     units: Literal["characters", "bpe"] = "characters"
     """Output units. Mandarin characters fit 25 steps a second safely."""
     bpe_size: int = 500
@@ -74,6 +92,27 @@ class TrainConfig:
     time_warp: bool = True
     speeds: tuple[float, ...] = (1.0,)
     """Speeds at which each training utterance is there; icefall uses 0.9, 1.0 and 1.1."""
+
+    inter_ctc: float = 0.0
+    """Weight of CTC on outputs of inner stacks, beside 1 for the final one; Lee and Watanabe 2021
+    write 0.3 : 0.7, which is 0.43 here."""
+    inter_ctc_stacks: tuple[int, ...] = ()
+    """Stacks, counted from 1, whose losses are averaged; empty takes the middle one."""
+    inter_ctc_heads: Literal["own", "shared"] = "own"
+    """Whether inner stacks have outputs of their own; the paper shares the final one."""
+    inter_ctc_text: Text = "same"
+    """What inner stacks spell: as the (first) final output, or one of the two texts; items that
+    lack it count for nothing."""
+    pooled_teacher: float = 0.0
+    """Weight of 1 - cosine between the pooled utterance and its text's vector: one unit counts as
+    one nat at every step."""
+    text_teacher: str = "ngram"
+    """Where these vectors come from: "ngram", "vectors:FILE.npz" or "hf:NAME_OR_PATH"."""
+    teacher_text: Text = "same"
+    contrastive: float = 0.0
+    """Weight of InfoNCE between pooled utterances and their texts; one nat an utterance counts as
+    one nat at every step."""
+    contrastive_text: Text = "same"
 
     optimiser: Literal["scaled-adam", "adamw"] = "scaled-adam"
     base_lr: float = 0.04
@@ -105,6 +144,10 @@ class TrainConfig:
 
     max_batch_seconds: float = 120.0
     """Most seconds of audio in a batch, padding not counted (icefall's max-duration)."""
+    micro_batches: int | None = None
+    """Batches of `max_batch_seconds` whose gradients make one step, shared evenly by the
+    processes; None for one a process. The same number gives the same run on any number of
+    processes that divides it."""
     buckets: int = 20
     """Groups of similar duration from which batches are drawn."""
     min_seconds: float = 0.3
@@ -130,6 +173,10 @@ class TrainConfig:
     """Least time between two measurements of the CER on at most `dev_items` items of the split
     dev, at the end of an epoch; None for none."""
     dev_items: int = 60
+    features: str | None = None
+    """Folder for features, shared by runs on one corpus; None keeps them in the run's folder."""
+    log_steps: int = 10
+    """Steps between two records of `train.jsonl`."""
     tensorboard: bool = False
     """Write TensorBoard events to `folder/tensorboard` beside the JSONL log."""
 
@@ -150,7 +197,7 @@ class TrainConfig:
         for name in _NOT_NEGATIVE:
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        for name in ("buckets", "average_period", "keep", "dev_items", "bpe_size"):
+        for name in ("buckets", "average_period", "keep", "dev_items", "bpe_size", "log_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.min_seconds >= self.max_seconds:
@@ -168,8 +215,59 @@ class TrainConfig:
             raise ValueError(f"average_from is a share of the run, got {self.average_from}")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.micro_batches is not None and self.micro_batches < 1:
+            raise ValueError(f"micro_batches must be at least 1, got {self.micro_batches}")
         if self.clip is not None and self.clip <= 0:
             raise ValueError(f"clip must be above 0, got {self.clip}")
+
+        self._check_objectives()
+
+    def _check_objectives(self) -> None:
+        if not 0.0 <= self.standard_share <= 1.0:
+            raise ValueError(f"standard_share is a share of the items, got {self.standard_share}")
+        if self.transcripts == "tagged" and self.units == "bpe":
+            raise ValueError('transcripts "tagged" needs units = "characters": tags are units')
+        if self.standard_weight != 1.0 and self.transcripts != "both":
+            raise ValueError(f'standard_weight is for transcripts "both", not {self.transcripts!r}')
+        kind, _, rest = self.text_teacher.partition(":")
+        if not (self.text_teacher == "ngram" or (kind in ("vectors", "hf") and rest)):
+            raise ValueError(
+                f"text_teacher must be one of {', '.join(_TEACHERS)}, got {self.text_teacher!r}"
+            )
+        # An option without its loss would be silently without effect.
+        idle: dict[str, dict[str, object]] = {
+            "pooled_teacher": {"text_teacher": "ngram", "teacher_text": "same"},
+            "contrastive": {"contrastive_text": "same"},
+            "inter_ctc": {
+                "inter_ctc_stacks": (),
+                "inter_ctc_heads": "own",
+                "inter_ctc_text": "same",
+            },
+        }
+        for weight, options in idle.items():
+            for name, default in options.items():
+                if not getattr(self, weight) and getattr(self, name) != default:
+                    raise ValueError(f"{name} has no effect while {weight} is 0; give {weight}")
+        if self.standard_share < 1.0 and not self._uses_standard():
+            raise ValueError(
+                "standard_share has no effect: nothing here learns from standard text; set "
+                'transcripts, or the text of an objective, to "standard"'
+            )
+        stacks, count = self.inter_ctc_stacks, len(self.shape.dims) if self.shape else 6
+        if len(set(stacks)) != len(stacks) or any(not 1 <= i <= count for i in stacks):
+            raise ValueError(f"inter_ctc_stacks must differ and lie in 1 to {count}, got {stacks}")
+        if self.inter_ctc and self.inter_ctc_heads == "shared":
+            shape = self.encoder()
+            for stack in inner_stacks(shape, stacks):
+                check_width(shape, stack)
+
+    def _uses_standard(self) -> bool:
+        texts = (
+            self.inter_ctc_text if self.inter_ctc else "",
+            self.teacher_text if self.pooled_teacher else "",
+            self.contrastive_text if self.contrastive else "",
+        )
+        return self.transcripts != "dialect" or "standard" in texts
 
     def encoder(self) -> ZipformerConfig:
         """The encoder to build.

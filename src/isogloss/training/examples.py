@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from isogloss.corpora.jsonl import content_sha, manifest_path, read_records
 from isogloss.errors import BadRecord, IsoglossError
 from isogloss.speech.ctc import output_steps, steps_needed
-from isogloss.speech.tokens import Tokenizer, normalise_text
+from isogloss.speech.tokens import BLANK, UNKNOWN, Tokenizer
+from isogloss.training.texts import TAGS, ItemTexts, TextPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,8 +28,8 @@ __all__ = [
     "Skipped",
     "choose_items",
     "count_reasons",
+    "drawn",
     "make_tokenizer",
-    "texts_of",
     "tokenised",
 ]
 
@@ -50,27 +53,28 @@ class Chosen:
     sha: str
 
 
+Target = tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An utterance to train on: row of the feature store, seconds, one target for each head."""
+    """An utterance to train on: row of the feature store, seconds, one target for each head.
+
+    A target is None where the item has no text for that head. `inter` is the target of inter-layer
+    CTC where that is not the first head's, `teacher` a row of the teacher's vectors, `text` the
+    units that the contrastive loss reads; None where there is none.
+    """
 
     id: str
     row: int
     seconds: float
-    targets: tuple[tuple[int, ...], ...]
+    targets: tuple[Target | None, ...]
+    inter: Target | None = None
+    teacher: int | None = None
+    text: Target | None = None
 
 
-def texts_of(item: Item, transcripts: str) -> tuple[str, ...] | None:
-    """The text for each head, or None when the item lacks one (see `TrainConfig.transcripts`)."""
-    own, standard = item.transcript or "", item.translation or item.transcript or ""
-    if transcripts == "both":
-        wanted: tuple[str, ...] = (item.translation or "", own)
-    else:
-        wanted = (standard,) if transcripts == "standard" else (own,)
-    return wanted if all(normalise_text(text) for text in wanted) else None
-
-
-def choose_items(manifest: Path, transcripts: str, *, table: VarietyTable | None = None) -> Chosen:
+def choose_items(manifest: Path, plan: TextPlan, *, table: VarietyTable | None = None) -> Chosen:
     """Items with audio and text of a manifest; bad lines, doubles and unknown varieties left out.
 
     Trained on are the items of the split train, or all when no item has a split.
@@ -98,8 +102,8 @@ def choose_items(manifest: Path, transcripts: str, *, table: VarietyTable | None
             continue
         if item.audio is None:
             skipped.append(Skipped(item.id, "no audio", "the item names no recording"))
-        elif texts_of(item, transcripts) is None:
-            detail = f"transcripts '{transcripts}' need text that the item lacks"
+        elif plan.of_item(item) is None:
+            detail = f"transcripts '{plan.transcripts}' need text that the item lacks"
             skipped.append(Skipped(item.id, "no transcript", detail))
         else:
             (train if split == "train" else dev).append(item)
@@ -110,19 +114,23 @@ def choose_items(manifest: Path, transcripts: str, *, table: VarietyTable | None
     return Chosen(tuple(train), tuple(dev), tuple(skipped), sha)
 
 
-def make_tokenizer(items: Iterable[Item], config: TrainConfig) -> Tokenizer:
-    """Output units learnt from the texts of `items`, those of both heads together."""
-    texts = [text for item in items for text in texts_of(item, config.transcripts) or ()]
+def make_tokenizer(texts: Iterable[ItemTexts], config: TrainConfig) -> Tokenizer:
+    """Output units learnt from all texts of all items; with `transcripts="tagged"` two tags too."""
+    written = [text for entry in texts for text in entry.all]
     if config.units == "bpe":
-        return Tokenizer.bpe(texts, config.bpe_size)
-    return Tokenizer.characters(texts)
+        return Tokenizer.bpe(written, config.bpe_size)
+    plain = Tokenizer.characters(written)
+    if config.transcripts != "tagged":
+        return plain
+    units = [symbol for symbol in plain.symbols if symbol not in (BLANK, UNKNOWN)]
+    return Tokenizer((BLANK, UNKNOWN, *TAGS, *units))
 
 
 def tokenised(
     items: Sequence[Item],
     rows: Sequence[Sequence[tuple[int, int]]],
     tokenizer: Tokenizer,
-    transcripts: str,
+    plan: TextPlan,
 ) -> tuple[list[Example], list[Skipped]]:
     """Examples of `items`, less those whose text needs more steps than CTC has at 25 Hz.
 
@@ -130,22 +138,55 @@ def tokenised(
         items: items with text.
         rows: for each item the (row, frames) of its features, one for each speed.
         tokenizer: output units.
-        transcripts: see `TrainConfig.transcripts`.
+        plan: which text is for which output.
     """
     examples: list[Example] = []
     skipped: list[Skipped] = []
     for item, copies in zip(items, rows, strict=True):
-        texts = texts_of(item, transcripts) or ()
-        targets = tuple(tuple(tokenizer.encode(text)) for text in texts)
-        needed = max(1, *(steps_needed(target) for target in targets))
+        texts = plan.of_item(item)
+        if texts is None:
+            raise ValueError(f"item {item.id} has no text for transcripts '{plan.transcripts}'")
+        targets = _targets(texts, tokenizer, tagged=plan.transcripts == "tagged")
+        inter = None if texts.inter is None else tuple(tokenizer.encode(texts.inter))
+        text = None if texts.contrast is None else tuple(tokenizer.encode(texts.contrast))
+        spelt = [target for target in (*targets, inter) if target is not None]
+        needed = max(1, *(steps_needed(target) for target in spelt))
         fitting = [(row, frames) for row, frames in copies if output_steps(frames) >= needed]
         if len(fitting) < len(copies):
             frames = min(frames for _, frames in copies)
             detail = f"{needed} steps needed, {output_steps(frames)} in {frames / 100:.2f} s"
             skipped.append(Skipped(item.id, "too short for its transcript", detail))
         # One text for all speeds: a faster copy that does not fit goes alone.
-        examples += [Example(item.id, row, frames / 100, targets) for row, frames in fitting]
+        examples += [
+            Example(item.id, row, frames / 100, targets, inter, None, text)
+            for row, frames in fitting
+        ]
     return examples, skipped
+
+
+def _targets(texts: ItemTexts, tokenizer: Tokenizer, *, tagged: bool) -> tuple[Target | None, ...]:
+    targets: list[Target | None] = []
+    for head, text in enumerate(texts.heads):
+        if text is None:
+            targets.append(None)
+            continue
+        tag = (tokenizer.symbols.index(TAGS[head]),) if tagged else ()
+        targets.append((*tag, *tokenizer.encode(text)))
+    return tuple(targets)
+
+
+def drawn(examples: Sequence[Example], *, seed: int, epoch: int) -> list[Example]:
+    """`examples` with one target each, drawn from those they have.
+
+    For `transcripts="tagged"`: (seed, epoch, row) decide, so that an item shows either text in the
+    course of epochs and a resumed run draws as the uninterrupted one.
+    """
+    chosen: list[Example] = []
+    for example in examples:
+        there = [target for target in example.targets if target is not None]
+        generator = np.random.default_rng((seed, epoch, example.row))
+        chosen.append(replace(example, targets=(there[int(generator.integers(len(there)))],)))
+    return chosen
 
 
 def count_reasons(skipped: Iterable[Skipped]) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from isogloss.training.objectives import Loss
+    from isogloss.training.collective import StepSum
     from isogloss.training.state import Position
 
 __all__ = ["Journal", "Meter"]
@@ -96,13 +96,12 @@ class Meter:
         self._steps = 0
         self._audio = self._seconds = 0.0
 
-    def add(self, loss: Loss, audio_seconds: float, seconds: float) -> None:
-        """Take in one step: its loss, the audio it was over, the time it took."""
-        parts = {"loss": loss.total.detach(), **loss.parts}
-        for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
-        self._steps += loss.steps
-        self._audio += audio_seconds
+    def add(self, done: StepSum, seconds: float) -> None:
+        """Take in one step and the time it took."""
+        for name, value in {"loss": done.total, **done.parts}.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._steps += done.steps
+        self._audio += done.audio_seconds
         self._seconds += seconds
         self.loss = self._sums["loss"] / max(1, self._steps)
 

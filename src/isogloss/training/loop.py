@@ -21,20 +21,23 @@ import torch
 
 from isogloss._files import write_json
 from isogloss.errors import IsoglossError
-from isogloss.speech.checkpoint import load_model, save_model
-from isogloss.speech.ctc import CtcModel
 from isogloss.speech.scaling import load_regulariser_state, regulariser_state, set_batch_count
 from isogloss.training.batches import make_batch, plan_epoch
-from isogloss.training.examples import choose_items, count_reasons
+from isogloss.training.collective import Collective, StepSum
+from isogloss.training.examples import choose_items, count_reasons, drawn
 from isogloss.training.journal import Journal, Meter
-from isogloss.training.objectives import CtcObjective
+from isogloss.training.learner import (
+    losses_of,
+    make_model,
+    make_objective,
+    make_optimizer,
+    write_model,
+)
 from isogloss.training.optim import (
-    ClippedAdamW,
     Cosine,
     Eden,
     Linear,
     NonFiniteGradient,
-    ScaledAdam,
     set_learning_rate,
 )
 from isogloss.training.prepare import (
@@ -54,19 +57,19 @@ from isogloss.training.state import (
     newest_checkpoint,
     save_checkpoint,
 )
+from isogloss.training.texts import TextPlan
 from isogloss.training.validate import measure_cer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from isogloss.training.batches import Batch
     from isogloss.training.config import TrainConfig
     from isogloss.training.objectives import Loss
     from isogloss.varieties import VarietyTable
 
 __all__ = ["NonFiniteLoss", "TrainResult", "train"]
-
-_LOG_STEPS = 10
 
 
 class NonFiniteLoss(IsoglossError):
@@ -121,7 +124,8 @@ def train(
     with contextlib.ExitStack() as stack:
         if main:
             stack.enter_context(claim_folder(folder))
-        chosen = choose_items(corpus, config.transcripts, table=table)
+        texts = TextPlan.of(config)
+        chosen = choose_items(corpus, texts, table=table)
         if main:
             same_or_refuse(config, chosen.sha, folder)
         finished = finished_result(folder)
@@ -130,13 +134,14 @@ def train(
         # Before anybody can have written it: all processes must see the same.
         plan = recorded(folder / PLAN) or {}
         if main:
-            material = prepare_material(config, chosen, folder, progress=not quiet)
+            material = prepare_material(config, chosen, texts, folder, progress=not quiet)
         accelerator.wait_for_everyone()
         if not main:
-            material = prepare_material(config, chosen, folder, progress=False)
+            material = prepare_material(config, chosen, texts, folder, progress=False)
         stack.enter_context(settled_process(config, plan.get("threads")))
         run = _Run(config, material, folder, accelerator, quiet)
         run.fix_length(plan, began)
+        stack.enter_context(run.together.watched())
         return run.to_end(chosen.sha)
 
 
@@ -156,38 +161,36 @@ class _Run:
         self.folder = folder
         self.accelerator = accelerator
         self.quiet = quiet or not accelerator.is_main_process
-        self.shape = config.encoder()
         torch.manual_seed(config.seed)
-        model = CtcModel(
-            self.shape,
-            material.tokenizer.vocab_size,
-            dialect_head=config.transcripts == "both",
+        model = make_model(config, material).to(accelerator.device)
+        self.plain = model
+        self.optimizer = make_optimizer(config, model)
+        self.together = Collective(
+            accelerator.process_index, accelerator.num_processes, accelerator.device
         )
-        if config.start_from is not None:
-            _take_weights(config.start_from, model)
-        optimizer: ScaledAdam | ClippedAdamW
-        if config.optimiser == "scaled-adam":
-            optimizer = ScaledAdam(model.parameters(), config.base_lr, clip=config.clip)
-        else:
-            optimizer = ClippedAdamW(model.parameters(), config.base_lr, clip=config.clip)
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.plain: CtcModel = accelerator.unwrap_model(self.model)
+        self.micro_batches = config.micro_batches or accelerator.num_processes
+        self.slots: tuple[int, ...] = ()
+        self.rules: dict[int, dict[str, float]] = {}
         self.average = Average()
         self.position = Position()
         self.steps = 0
         self.seconds = [example.seconds for example in material.examples]
 
-    def batches(self, epoch: int) -> list[tuple[int, ...]]:
-        """The plan of an epoch for this process."""
-        return plan_epoch(
-            self.seconds,
-            max_batch_seconds=self.config.max_batch_seconds,
-            buckets=self.config.buckets,
-            seed=self.config.seed,
-            epoch=epoch,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
+    def batches(self, epoch: int) -> list[tuple[tuple[int, ...], ...]]:
+        """The plan of an epoch: for each step, the micro-batches of this process."""
+        dealt = [
+            plan_epoch(
+                self.seconds,
+                max_batch_seconds=self.config.max_batch_seconds,
+                buckets=self.config.buckets,
+                seed=self.config.seed,
+                epoch=epoch,
+                rank=slot,
+                world_size=self.micro_batches,
+            )
+            for slot in self.slots
+        ]
+        return list(zip(*dealt, strict=True))
 
     def fix_length(self, plan: dict[str, Any], began: float) -> None:
         """Decide how many steps the run has, once; a resumed run reads what was decided."""
@@ -201,8 +204,11 @@ class _Run:
                     f"{found[key]}: recordings changed since; choose another folder"
                 )
             self.steps = plan["steps"]
+            self.micro_batches = plan.get("micro_batches", 1)
+            self.slots = self.together.slots(self.micro_batches)
             return
         config = self.config
+        self.slots = self.together.slots(self.micro_batches)
         first = self.batches(0)
         if config.max_steps is not None:
             self.steps = config.max_steps
@@ -212,19 +218,26 @@ class _Run:
             self.steps = self._steps_in_time(first, began)
         if self.accelerator.is_main_process:
             threads = torch.get_num_threads()
-            decided = {"steps": self.steps, "threads": threads, **found}
+            decided = {
+                "steps": self.steps,
+                "threads": threads,
+                "micro_batches": self.micro_batches,
+                **found,
+            }
             write_json(self.folder / PLAN, decided)
         self.accelerator.wait_for_everyone()
         self.steps = (recorded(self.folder / PLAN) or {})["steps"]  # what the main process measured
 
-    def _steps_in_time(self, first: list[tuple[int, ...]], began: float) -> int:
+    def _steps_in_time(self, first: list[tuple[tuple[int, ...], ...]], began: float) -> int:
         """Steps that fit into `minutes`, from a few batches of all lengths; nothing is learnt."""
         budget = 60.0 * (self.config.minutes or 0.0)
         self.steps = len(first)
         weights = copy.deepcopy(self.plain.state_dict())
         rules = regulariser_state(self.plain)
         state = copy.deepcopy(self.optimizer.state_dict())
-        by_size = sorted(range(len(first)), key=lambda i: sum(self.seconds[n] for n in first[i]))
+        by_size = sorted(
+            range(len(first)), key=lambda i: sum(self.seconds[n] for part in first[i] for n in part)
+        )
         tried = [by_size[-1], *(by_size[(2 * i + 1) * len(first) // 16] for i in range(8))]
         times: list[float] = []
         for index in tried:
@@ -238,6 +251,7 @@ class _Run:
         self.plain.load_state_dict(weights)
         self.optimizer.load_state_dict(state)
         load_regulariser_state(self.plain, rules)
+        self.rules.clear()
         # The first one pays for allocations that are made once.
         seconds = sum(times[1:]) / len(times[1:])
         left = 0.97 * budget - (time.monotonic() - began)
@@ -252,51 +266,73 @@ class _Run:
         kind = Cosine if config.schedule == "cosine" else Linear
         return kind(config.base_lr, self.steps, warmup)
 
-    def objective(self) -> CtcObjective:
-        """The loss."""
-        config = self.config
-        return CtcObjective(
-            config.objective,
-            augment=config.spec_augment(),
-            cr_scale=config.cr_scale,
-            cr_warmup=min(config.cr_warmup, self.steps // 5),
-            time_mask_ratio=config.time_mask_ratio,
+    def batch(self, indices: tuple[int, ...], epoch: int) -> Batch:
+        """Utterances by number, with what the losses of this run learn from."""
+        examples = [self.material.examples[i] for i in indices]
+        if self.config.transcripts == "tagged":
+            examples = drawn(examples, seed=self.config.seed, epoch=epoch)
+        return make_batch(
+            examples,
+            self.material.store,
+            teacher=self.material.teacher,
+            losses=losses_of(self.config),
         )
 
-    def _step(self, indices: tuple[int, ...], position: Position) -> tuple[Loss, float]:
-        """One batch: the model changes, its loss and seconds of audio come out."""
-        batch = make_batch([self.material.examples[i] for i in indices], self.material.store)
-        batch = batch.to(self.accelerator.device)
-        seed = (
-            self.config.seed,
-            position.epoch,
-            position.batch,
-            self.accelerator.process_index,
-        )
-        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+    def _step(
+        self, parts: tuple[tuple[int, ...], ...], position: Position, *, due: bool = False
+    ) -> StepSum:
+        """One step of all processes: the model changes, what the batches together gave comes out.
+
+        `due` asks for a checkpoint; what the first process asks for is done.
+        """
         seen = position.audio_seconds / 600.0
         aimed = self.config.regulariser_batches * position.step / self.steps
         set_batch_count(self.plain, max(seen, aimed))
         set_learning_rate(self.optimizer, self.schedule()(position.step, position.epoch))
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.objective()(self.model, batch, seed=seed, step=position.step)
-        value = float(loss.total.detach())
-        if not math.isfinite(value):
-            raise NonFiniteLoss(f"the loss is {value}", batch.ids, position)
-        self.accelerator.backward(loss.total)
+        local = StepSum()
+        for slot, indices in zip(self.slots, parts, strict=True):
+            batch = self.batch(indices, position.epoch)
+            local.take(self._micro_batch(batch, slot, position), batch)
+        found = self.together.gather((local, due))
+        done = StepSum(due=found[0][1])
+        for other, _ in found:
+            done.join(other)
+        if not math.isfinite(done.total):
+            raise NonFiniteLoss(f"the loss is {done.total}", done.broken, position)
+        self.together.sum_gradients([p for g in self.optimizer.param_groups for p in g["params"]])
         try:
             self.optimizer.step()
         except NonFiniteGradient as error:
-            raise NonFiniteLoss(str(error), batch.ids, position) from error
-        return loss, batch.seconds
+            raise NonFiniteLoss(str(error), done.ids, position) from error
+        return done
+
+    def _micro_batch(self, batch: Batch, slot: int, position: Position) -> Loss:
+        """The loss of one micro-batch, its gradient added to those that are there."""
+        seed = (self.config.seed, position.epoch, position.batch, slot)
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+        # Rates that training changes belong to a place in the step, whoever computes it.
+        if slot in self.rules:
+            load_regulariser_state(self.plain, self.rules[slot])
+        with self.accelerator.autocast():
+            loss = make_objective(self.config, self.plain, self.steps)(
+                self.plain, batch.to(self.accelerator.device), seed=seed, step=position.step
+            )
+        if math.isfinite(float(loss.total.detach())):
+            loss.total.backward()  # type: ignore[no-untyped-call]
+        if self.micro_batches > 1:
+            self.rules[slot] = regulariser_state(self.plain)
+        return loss
 
     def to_end(self, corpus_sha: str) -> TrainResult:
         """Train what is left, then write the model."""
         checkpoints = self.folder / "checkpoints"
         newest = newest_checkpoint(checkpoints)
         if newest is not None:
-            self.position = load_checkpoint(newest, self.plain, self.optimizer, self.average)
-        self.model.train()
+            self.position = load_checkpoint(
+                newest, self.plain, self.optimizer, self.average, rules=self.rules
+            )
+        self.plain.train()
         with Journal(
             self.folder,
             self.steps,
@@ -334,20 +370,21 @@ class _Run:
             plan = self.batches(position.epoch)
             while position.batch < len(plan) and position.step < self.steps:
                 start = time.monotonic()
-                loss, audio = self._step(plan[position.batch], position)
+                due = start - saved >= 60.0 * config.checkpoint_minutes
+                done = self._step(plan[position.batch], position, due=due)
                 position.step += 1
                 position.batch += 1
-                position.audio_seconds += audio * self.accelerator.num_processes
+                position.audio_seconds += done.audio_seconds
                 self._maybe_average()
                 took = time.monotonic() - start
                 position.train_seconds += took
-                meter.add(loss, audio * self.accelerator.num_processes, took)
+                meter.add(done, took)
                 position.loss = meter.loss
                 journal.show(position, meter.loss, meter.audio_per_second)
-                if position.step % _LOG_STEPS == 0 or position.step == self.steps:
+                if position.step % self.config.log_steps == 0 or position.step == self.steps:
                     rate = self.optimizer.param_groups[0]["lr"]
                     journal.record("train", position, {"lr": rate, **meter.take()})
-                if time.monotonic() - saved >= 60.0 * config.checkpoint_minutes:
+                if done.due:
                     self._save(checkpoints)
                     saved = time.monotonic()
             if position.batch >= len(plan):
@@ -367,6 +404,7 @@ class _Run:
             self.average.add(self.plain)
 
     def _save(self, checkpoints: Path) -> None:
+        rules = {slot: r for part in self.together.gather(self.rules) for slot, r in part.items()}
         if self.accelerator.is_main_process:
             save_checkpoint(
                 checkpoints,
@@ -375,6 +413,7 @@ class _Run:
                 self.optimizer,
                 self.average,
                 keep=self.config.keep,
+                rules=rules,
             )
 
     def _measure(self, journal: Journal) -> float | None:
@@ -397,8 +436,6 @@ class _Run:
     def _written(self, corpus_sha: str, dev_cer: float | None) -> TrainResult:
         config, position, material = self.config, self.position, self.material
         described = {
-            "transcripts": config.transcripts,
-            "objective": config.objective,
             "corpus_sha": corpus_sha,
             "steps": position.step,
             "audio_seconds": round(position.audio_seconds, 2),
@@ -406,9 +443,7 @@ class _Run:
         }
         revision = ""
         if self.accelerator.is_main_process:
-            revision = save_model(
-                self.folder, self.plain, material.tokenizer, self.shape, extra=described
-            )
+            revision = write_model(config, self.plain, material, self.folder, described)
         result = TrainResult(
             folder=self.folder,
             steps=position.step,
@@ -424,23 +459,3 @@ class _Run:
         if self.accelerator.is_main_process:
             write_json(self.folder / RESULT, result.to_dict())
         return result
-
-
-def _take_weights(folder: str, model: CtcModel) -> None:
-    """Give `model` the encoder of a trained one, and its heads where they have the same shape."""
-    from pathlib import Path as AnyPath
-
-    trained = load_model(AnyPath(folder)).model.state_dict()
-    own = model.state_dict()
-    fitting = {
-        name: tensor
-        for name, tensor in trained.items()
-        if name in own and own[name].shape == tensor.shape
-    }
-    missing = [name for name in own if name.startswith("encoder") and name not in fitting]
-    if missing:
-        raise IsoglossError(
-            f"start_from {folder}: its encoder has another shape; {len(missing)} tensors do not "
-            f"fit, first {missing[0]}"
-        )
-    model.load_state_dict(fitting, strict=False)

@@ -213,28 +213,32 @@ class ScaledAdam(Optimizer):
                 loss = closure()
         prepared = []
         for group in self.param_groups:
-            stacks = self._stacks(group)
-            prepared.append((group, stacks, _scaled_norm(group, stacks)))
-        for _, _, norm in prepared:
+            shapes = self._by_shape(group)
+            norm = _scaled_norm(group, [(m, self.state[m[0]]) for m in shapes])
             if not math.isfinite(norm):
                 raise NonFiniteGradient(f"norm of the gradient is {norm}")
-        for group, stacks, norm in prepared:
+            prepared.append((group, shapes, norm))
+        for group, shapes, norm in prepared:
             factor = 1.0
             if group["clip"] is not None:
                 factor = clip_factor(group["clip_record"], norm, scale=group["clip"])
-            for stack in stacks:
+            # One at a time: all of them at once would be a second copy of the model and of its
+            # gradient.
+            for members in shapes:
+                stack = _Stack(members, self.state[members[0]])
                 if factor < 1.0:
                     stack.gradient.mul_(factor)
                 stack.write_back(_changed(group, stack))
             group["step"] += 1
         return loss
 
-    def _stacks(self, group: dict[str, Any]) -> list[_Stack]:
+    @staticmethod
+    def _by_shape(group: dict[str, Any]) -> list[list[Tensor]]:
         by_shape: dict[tuple[str, torch.device, torch.Size], list[Tensor]] = defaultdict(list)
         for parameter in group["params"]:
             key = (str(parameter.dtype), parameter.device, parameter.shape)
             by_shape[key].append(parameter)
-        return [_Stack(members, self.state[members[0]]) for members in by_shape.values()]
+        return list(by_shape.values())
 
 
 class _Stack:
@@ -244,9 +248,7 @@ class _Stack:
         self.members = members
         self.state = state
         self.values = torch.stack(members).float()
-        self.gradient = torch.stack(
-            [torch.zeros_like(p) if p.grad is None else p.grad for p in members]
-        ).float()
+        self.gradient = _stacked_gradient(members)
         self.is_scalar = members[0].numel() == 1
         self.axes = tuple(range(1, self.values.dim()))
         if state:
@@ -254,26 +256,38 @@ class _Stack:
         state["square"] = torch.zeros_like(self.values)
         state["momentum"] = torch.zeros_like(self.values)
         if not self.is_scalar:
-            state["rms"] = self.rms()
+            state["rms"] = _rms(self.values)
             state["size_square"] = torch.zeros_like(state["rms"])
             state["size_sum"] = torch.zeros_like(state["rms"])
             state["size_sum_square"] = torch.zeros_like(state["rms"])
-
-    def rms(self) -> Tensor:
-        """Root mean square of each member, (members, 1, ..., 1)."""
-        return self.values.square().mean(dim=self.axes, keepdim=True).sqrt()
 
     def write_back(self, values: Tensor) -> None:
         """Make `values` those of the parameters themselves."""
         torch._foreach_copy_(self.members, list(values.unbind()))
 
 
-def _scaled_norm(group: dict[str, Any], stacks: list[_Stack]) -> float:
+def _rms(values: Tensor) -> Tensor:
+    """Root mean square of each member of (members, ...): (members, 1, ..., 1)."""
+    axes = tuple(range(1, values.dim()))
+    return values.square().mean(dim=axes, keepdim=True).sqrt()
+
+
+def _stacked_gradient(members: list[Tensor]) -> Tensor:
+    """Gradients of parameters of one shape along a new first axis; 0 where there is none."""
+    return torch.stack([torch.zeros_like(p) if p.grad is None else p.grad for p in members]).float()
+
+
+def _scaled_norm(group: dict[str, Any], shapes: list[tuple[list[Tensor], dict[str, Any]]]) -> float:
     """Norm of the whole gradient, each tensor's weighted by what it can move the tensor."""
     squares = []
-    for stack in stacks:
-        weight = group["scalar_lr_scale"] if stack.is_scalar else stack.state["rms"]
-        squares.append((stack.gradient * weight).square().sum())
+    for members, state in shapes:
+        gradient = _stacked_gradient(members)
+        square = gradient.mul_(gradient).reshape(len(members), -1).sum(dim=1)
+        if members[0].numel() == 1:
+            weight = square.new_full((), group["scalar_lr_scale"])
+        else:
+            weight = (state["rms"] if state else _rms(torch.stack(members).float())).flatten()
+        squares.append((square * weight.square()).sum())
     return float(torch.stack([s.to(squares[0].device) for s in squares]).sum().sqrt())
 
 
@@ -294,20 +308,22 @@ def _single_step(group: dict[str, Any], stack: _Stack) -> Tensor:
     square.mul_(beta).addcmul_(stack.gradient, stack.gradient, value=1.0 - beta)
     correction = 1.0 - beta ** (step + 1)
     # Close to 1 the correction changes nothing that matters and costs a pass over memory.
-    corrected = square / correction if correction < 0.99 else square
-    change: Tensor = stack.gradient / corrected.sqrt().add_(group["eps"]) * -lr
+    change: Tensor = square / correction if correction < 0.99 else square.clone()
+    # -lr g / (sqrt(square) + eps), without further copies.
+    torch.div(stack.gradient, change.sqrt_().add_(group["eps"]), out=change).mul_(-lr)
     if stack.is_scalar:
         return change
-    along = (stack.values * stack.gradient).sum(dim=stack.axes, keepdim=True)
+    # The gradient itself is not needed any more.
+    along = stack.gradient.mul_(stack.values).sum(dim=stack.axes, keepdim=True)
     state["size_sum"].add_(along)
     state["size_sum_square"].add_(along.square())
     is_size_step = (step + 1) % group["size_update_period"] == 0
     if is_size_step:
-        state["rms"].copy_(stack.rms())
+        state["rms"].copy_(_rms(stack.values))
     change.mul_(state["rms"].clamp(min=group["min_rms"]))
     if is_size_step:
         if step > 0:
-            change.add_(stack.values * _size_change(group, state))
+            change.addcmul_(stack.values, _size_change(group, state))
         state["size_sum"].zero_()
         state["size_sum_square"].zero_()
     return change

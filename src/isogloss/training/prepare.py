@@ -5,32 +5,29 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from isogloss import __version__
-from isogloss._files import write_json
+from isogloss._files import sha256_of_file, write_json
 from isogloss.errors import IsoglossError
 from isogloss.training.config import FREE_KEYS
-from isogloss.training.examples import (
-    count_reasons,
-    make_tokenizer,
-    texts_of,
-    tokenised,
-)
+from isogloss.training.examples import Example, count_reasons, make_tokenizer, tokenised
 from isogloss.training.store import build_store
+from isogloss.training.teachers import teacher_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from isogloss.speech.tokens import Tokenizer
     from isogloss.training.config import TrainConfig
-    from isogloss.training.examples import Chosen, Example, Skipped
+    from isogloss.training.examples import Chosen, Skipped
     from isogloss.training.store import FeatureStore
-    from isogloss.types import Item
+    from isogloss.training.texts import TextPlan
+    from isogloss.types import FloatArray, Item
 
 __all__ = ["PLAN", "Material", "claim_folder", "prepare_material", "recorded", "same_or_refuse"]
 
@@ -52,7 +49,8 @@ _HALF_WRITTEN = (
 class Material:
     """What is trained on: examples with their features, output units, and what was left out.
 
-    `dev` and `dev_texts` are utterances to measure the CER on and what the first head should say.
+    `dev` and `dev_texts` are utterances to measure the CER on and what the first head should say;
+    `teacher` (U, D) holds the vectors that `Example.teacher` counts, None without a teacher.
     """
 
     examples: tuple[Example, ...]
@@ -62,6 +60,7 @@ class Material:
     dev_store: FeatureStore | None
     tokenizer: Tokenizer
     skipped: tuple[Skipped, ...]
+    teacher: FloatArray | None = None
 
     @property
     def frames(self) -> int:
@@ -70,44 +69,89 @@ class Material:
 
 
 def prepare_material(
-    config: TrainConfig, chosen: Chosen, folder: Path, *, progress: bool
+    config: TrainConfig, chosen: Chosen, plan: TextPlan, folder: Path, *, progress: bool
 ) -> Material:
-    """Features and targets of the chosen items; features are kept in `folder`.
+    """Features and targets of the chosen items; features and vectors are kept on disk.
 
     Raises:
-        IsoglossError: no item is left.
+        IsoglossError: no item is left, or no teacher's vector can be had.
         ValueError: the texts give no output units.
     """
     store, train, rows = _features(config, chosen.train, config.speeds, folder, progress)
     skipped = [*chosen.skipped, *store.skipped]
     if not train:
         raise IsoglossError(f"no item can be trained on: {count_reasons(skipped)}")
-    tokenizer = make_tokenizer(train, config)
-    examples, unfit = tokenised(train, rows, tokenizer, config.transcripts)
+    texts = [found for item in train if (found := plan.of_item(item)) is not None]
+    tokenizer = make_tokenizer(texts, config)
+    examples, unfit = tokenised(train, rows, tokenizer, plan)
     skipped += unfit
     if not examples:
         raise IsoglossError(f"no item can be trained on: {count_reasons(skipped)}")
+    teacher = None
+    if config.pooled_teacher:
+        teacher, examples = _taught(config, train, examples, plan, folder, progress)
     dev: list[Example] = []
-    texts: list[str] = []
+    spelt: list[str] = []
     dev_store = None
-    if config.dev_minutes is not None and chosen.dev:
-        # Evenly over the split, so that every variety of an ordered list is there.
-        count = min(config.dev_items, len(chosen.dev))
-        wanted = [chosen.dev[i * len(chosen.dev) // count] for i in range(count)]
-        dev_store, usable, rows = _features(config, wanted, (1.0,), folder, progress)
-        skipped += dev_store.skipped
-        for item, ((row, frames),) in zip(usable, rows, strict=True):
-            dev.append(type(examples[0])(item.id, row, frames / 100, ((),)))
-            texts.append((texts_of(item, config.transcripts) or ("",))[0])
+    if config.dev_minutes is not None:
+        dev_store, dev, spelt = _measured(config, chosen.dev, plan, folder, progress)
+        skipped += dev_store.skipped if dev_store is not None else ()
     return Material(
         tuple(examples),
         store,
         tuple(dev),
-        tuple(texts),
+        tuple(spelt),
         dev_store,
         tokenizer,
         tuple(skipped),
+        teacher,
     )
+
+
+def _taught(
+    config: TrainConfig,
+    items: Sequence[Item],
+    examples: Sequence[Example],
+    plan: TextPlan,
+    folder: Path,
+    progress: bool,
+) -> tuple[FloatArray, list[Example]]:
+    """The teacher's vectors, and `examples` with their rows of them."""
+    used = {example.id for example in examples}
+    texts: dict[str, str] = {}
+    for item in items:
+        found = plan.of_item(item)
+        if item.id in used and found is not None and found.teacher is not None:
+            texts[item.id] = found.teacher
+    vectors, rows = teacher_vectors(
+        config.text_teacher,
+        texts,
+        folder,
+        device="cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu",
+        progress=progress,
+    )
+    return vectors, [replace(example, teacher=rows.get(example.id)) for example in examples]
+
+
+def _measured(
+    config: TrainConfig, items: Sequence[Item], plan: TextPlan, folder: Path, progress: bool
+) -> tuple[FeatureStore | None, list[Example], list[str]]:
+    """Store, examples and texts of the first head of at most `dev_items` items."""
+    texts = {
+        item.id: found.heads[0]
+        for item in items
+        if (found := plan.of_item(item, all_standard=True)) is not None and found.heads[0]
+    }
+    readable = [item for item in items if item.id in texts]
+    if not readable:
+        return None, [], []
+    # Evenly over the split, so that every variety of an ordered list is there.
+    count = min(config.dev_items, len(readable))
+    wanted = [readable[i * len(readable) // count] for i in range(count)]
+    store, usable, rows = _features(config, wanted, (1.0,), folder, progress)
+    pairs = zip(usable, rows, strict=True)
+    dev = [Example(item.id, row, frames / 100, ((),)) for item, ((row, frames),) in pairs]
+    return store, dev, [texts[item.id] or "" for item in usable]
 
 
 def _features(
@@ -120,7 +164,7 @@ def _features(
     """The store, the items it holds, and (row, frames) of each copy of each."""
     store = build_store(
         items,
-        folder,
+        folder if config.features is None else Path(config.features),
         min_seconds=config.min_seconds,
         max_seconds=config.max_seconds,
         speeds=speeds,
@@ -180,15 +224,23 @@ def same_or_refuse(config: TrainConfig, sha: str, folder: Path) -> None:
     path = folder / _CONFIG
     wanted = json.loads(json.dumps(config.to_dict()))
     known = recorded(path) if (folder / PLAN).is_file() else None
+    read = files_read(config)
     if known is not None:
+        defaults = json.loads(json.dumps({field.name: field.default for field in fields(config)}))
         for key, value in wanted.items():
-            before = known["config"].get(key)
+            # A run of an earlier version lacks the options that came since.
+            before = known["config"].get(key, defaults.get(key))
             if key not in FREE_KEYS and before != value:
                 raise IsoglossError(
                     f"{folder} holds a run with {key} = {json.dumps(before)}, this one has "
                     f"{json.dumps(value)}; choose another folder, or repeat the old settings to "
                     "go on with it"
                 )
+        if known.get("files_read", {}) != read:
+            raise IsoglossError(
+                f"{folder} holds a run that read another {' or '.join(read)} than is there now; "
+                "choose another folder, or put the old content back to go on with it"
+            )
         if known["corpus_sha"] != sha:
             raise IsoglossError(
                 f"{folder} holds a run on a corpus with sha {known['corpus_sha'][:12]}, this one "
@@ -199,7 +251,28 @@ def same_or_refuse(config: TrainConfig, sha: str, folder: Path) -> None:
         {
             "config": wanted,
             "corpus_sha": sha,
+            "files_read": read,
             "isogloss_version": __version__,
             "torch_version": torch.__version__,
         },
     )
+
+
+def files_read(config: TrainConfig) -> dict[str, str]:
+    """sha256 of each file beside the corpus that a run learns from, by the option that names it.
+
+    Raises:
+        IsoglossError: there is no such file.
+    """
+    named = {"lexicon": config.lexicon}
+    kind, _, argument = config.text_teacher.partition(":")
+    if config.pooled_teacher and kind == "vectors":
+        named["text_teacher"] = argument
+    found: dict[str, str] = {}
+    for option, name in named.items():
+        if name is None:
+            continue
+        if not Path(name).is_file():
+            raise IsoglossError(f"{option} {name}: there is no such file")
+        found[option] = sha256_of_file(Path(name))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,7 +30,7 @@ def make_accelerator(config: TrainConfig) -> Any:
     try:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
-        from accelerate.utils import DistributedDataParallelKwargs
+        from accelerate.utils import InitProcessGroupKwargs
     except ImportError as error:
         raise MissingExtra("speech", "accelerate") from error
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -39,8 +40,8 @@ def make_accelerator(config: TrainConfig) -> Any:
     return Accelerator(
         cpu=config.device == "cpu" or not torch.cuda.is_available(),
         mixed_precision="bf16" if config.precision == "bf16" else "no",
-        # Skipped layers leave parameters without gradient.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        # The others wait while the first process computes the features of a large corpus.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=12))],
     )
 
 
@@ -58,7 +59,8 @@ def settled_process(config: TrainConfig, threads: int | None) -> Iterator[None]:
     `threads` is what the run began with, None for a new run.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or config.threads or available_cores())
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(threads or config.threads or max(1, available_cores() // beside))
     # Adam's second moments pass through numbers so small that a CPU is many times slower on them.
     torch.set_flush_denormal(True)
     try:

@@ -20,7 +20,7 @@ from isogloss.errors import IsoglossError, MissingExtra
 from isogloss.speech.scaling import load_regulariser_state, regulariser_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from torch.optim import Optimizer
@@ -74,8 +74,11 @@ def save_checkpoint(
     average: Average,
     *,
     keep: int,
+    rules: Mapping[int, Mapping[str, float]] | None = None,
 ) -> Path:
     """Write a checkpoint to `folder`, then drop all but the newest `keep`; its path comes out.
+
+    `rules` are the `regulariser_state` of each micro-batch of a step, where there are several.
 
     Raises:
         MissingExtra: safetensors is not installed.
@@ -94,6 +97,7 @@ def save_checkpoint(
         "average_count": average.count,
         "param_groups": state["param_groups"],
         "regulariser": regulariser_state(model),
+        "rules": {str(slot): dict(state) for slot, state in (rules or {}).items()},
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     path = folder / f"step-{position.step:09d}.safetensors"
@@ -118,9 +122,14 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: Optimizer, average: Average
+    path: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    average: Average,
+    *,
+    rules: dict[int, dict[str, float]] | None = None,
 ) -> Position:
-    """Put a checkpoint into model, optimiser and average; where the run stood comes out.
+    """Put a checkpoint into model, optimiser, average and `rules`; where the run stood comes out.
 
     Raises:
         IsoglossError: it belongs to another model.
@@ -148,6 +157,8 @@ def load_checkpoint(
     device = next(model.parameters()).device
     average.count = described["average_count"]
     average.values = {name: tensor.to(device) for name, tensor in parts["average"].items()}
+    if rules is not None:
+        rules |= {int(slot): state for slot, state in described.get("rules", {}).items()}
     return Position(**described["position"])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import torch
+
 from isogloss.speech.augment import SpecAugmentConfig, spec_augment, two_views
 from isogloss.speech.ctc import cr_ctc_loss, ctc_loss, warm_up_factor
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from isogloss.training.batches import Batch
 
 __all__ = ["CtcObjective", "Loss"]
+
+_HEADS = ("ctc", "ctc_dialect")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +39,8 @@ class Loss:
 class CtcObjective:
     """The loss of a `CtcModel`, with one head or two.
 
-    With two heads the total is the mean of the two losses, which share one forward pass.
+    With two heads the total is (standard_weight * first + second) / 2 from one forward pass; an
+    utterance without text for a head counts for nothing there.
 
     Args:
         kind: "ctc", or "cr-ctc" for two views of each utterance that must agree.
@@ -44,6 +49,7 @@ class CtcObjective:
         cr_scale: weight of the agreement.
         cr_warmup: steps until that weight is reached.
         time_mask_ratio: factor on the time masks of two views.
+        standard_weight: see above.
     """
 
     kind: Literal["ctc", "cr-ctc"] = "ctc"
@@ -51,6 +57,7 @@ class CtcObjective:
     cr_scale: float = 0.2
     cr_warmup: int = 2000
     time_mask_ratio: float = 2.5
+    standard_weight: float = 1.0
 
     def __call__(self, model: nn.Module, batch: Batch, *, seed: Sequence[int], step: int) -> Loss:
         """The loss of `batch` at training step `step`.
@@ -61,36 +68,78 @@ class CtcObjective:
             seed: numbers that decide the augmentation.
             step: steps done before this one.
         """
-        features, lengths = self._views(batch, seed)
+        features, lengths = self.views(batch, seed)
         heads = len(batch.targets)
         outputs = model(features, lengths, both=True) if heads == 2 else model(features, lengths)
-        log_probs, out_lengths = [outputs[0], *outputs[2:]], outputs[1].cpu()
-        names = ("ctc",) if heads == 1 else ("ctc", "ctc_dialect")
-        parts: dict[str, Tensor] = {}
-        totals = []
-        for name, values, targets in zip(names, log_probs, batch.targets, strict=True):
-            if self.kind == "ctc":
-                total = ctc_loss(values, out_lengths, targets, names=batch.ids)
-                parts[name] = total.detach()
-            else:
-                warm_up = warm_up_factor(step, self.cr_warmup)
-                loss = cr_ctc_loss(
-                    values,
-                    out_lengths,
-                    targets,
-                    cr_scale=self.cr_scale,
-                    warm_up=warm_up,
-                    names=batch.ids,
-                )
-                total = loss.total
-                parts[name] = loss.ctc
-                parts[name.replace("ctc", "cr")] = loss.consistency
-            totals.append(total)
-        total = totals[0] if heads == 1 else 0.5 * (totals[0] + totals[1])
-        steps = int(out_lengths[: len(batch)].sum())
-        return Loss(total, steps, parts)
+        return self.of_heads((outputs[0], *outputs[2:]), outputs[1], batch, step)
 
-    def _views(self, batch: Batch, seed: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def of_heads(
+        self, log_probs: Sequence[Tensor], out_lengths: Tensor, batch: Batch, step: int
+    ) -> Loss:
+        """The loss of a forward pass on `views`: (M, T', V) for each head, lengths (M,)."""
+        out_lengths = out_lengths.cpu()
+        parts: dict[str, Tensor] = {}
+        totals = [
+            self.of_targets(values, out_lengths, targets, batch, step, name=name, parts=parts)
+            for name, values, targets in zip(
+                _HEADS[: len(log_probs)], log_probs, batch.targets, strict=True
+            )
+        ]
+        total = totals[0]
+        if len(totals) == 2:
+            total = 0.5 * (self.standard_weight * totals[0] + totals[1])
+        return Loss(total, int(out_lengths[: len(batch)].sum()), parts)
+
+    def of_targets(
+        self,
+        log_probs: Tensor,
+        out_lengths: Tensor,
+        targets: Sequence[tuple[int, ...] | None],
+        batch: Batch,
+        step: int,
+        *,
+        name: str,
+        parts: dict[str, Tensor],
+    ) -> Tensor:
+        """The loss of one output over the utterances that have a target; 0 where none has.
+
+        Args:
+            log_probs: (M, T', V), M being N or, with two views, 2 N.
+            out_lengths: (M,) on the CPU.
+            targets: N, None where an utterance has none.
+            batch: names the utterances.
+            step: steps done before.
+            name: of the loss in `parts`.
+            parts: gets the detached parts.
+        """
+        kept = [i for i, target in enumerate(targets) if target is not None]
+        spelt = [target for target in targets if target is not None]
+        names = [batch.ids[i] for i in kept]
+        if not kept:
+            parts[name] = torch.zeros((), device=log_probs.device)
+            return 0.0 * log_probs.sum()
+        if len(kept) < len(targets):
+            views = len(log_probs) // len(targets)
+            rows = [view * len(targets) + i for view in range(views) for i in kept]
+            log_probs, out_lengths = log_probs[rows], out_lengths[rows]
+        if self.kind == "ctc":
+            total = ctc_loss(log_probs, out_lengths, spelt, names=names)
+            parts[name] = total.detach()
+            return total
+        loss = cr_ctc_loss(
+            log_probs,
+            out_lengths,
+            spelt,
+            cr_scale=self.cr_scale,
+            warm_up=warm_up_factor(step, self.cr_warmup),
+            names=names,
+        )
+        parts[name] = loss.ctc
+        parts[name.replace("ctc", "cr")] = loss.consistency
+        return loss.total
+
+    def views(self, batch: Batch, seed: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Augmented features (M, T, 80) and lengths (M,): M is N, or 2 N for "cr-ctc"."""
         if self.kind == "cr-ctc":
             config = self.augment or SpecAugmentConfig(
                 time_warp_factor=0, feature_masks=0, frame_masks=0
