@@ -17,7 +17,7 @@ from isogloss.encoders.features import item_features, needs_device
 from isogloss.types import Sequences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -138,6 +138,38 @@ class OwnEncoder:
         Raises:
             ValueError: the model has no such output; otherwise as `encode`.
         """
+        found = self._encode(items, self._posteriors_forward(head))[0]
+        made_by = f"{self.name};posteriors={head};isogloss={__version__}"
+        return Sequences(found.ids, found.values, found.offsets, found.step_seconds, made_by)
+
+    def posteriors_of_samples(
+        self, pieces: Sequence[FloatArray], *, head: Head = "standard"
+    ) -> Iterator[tuple[int, FloatArray]]:
+        """Index and log-probabilities (T', V) of each piece of sound, as they are computed.
+
+        Longest first, in batches of like length, so that the posteriors of a batch alone are held.
+
+        Args:
+            pieces: (S,) float32 mono samples at 16 kHz each; one that is too short for the model
+                (under 90 ms) is followed by silence up to that length.
+            head: as for `posteriors`.
+
+        Raises:
+            ValueError: the model has no such output, or a piece holds NaN or infinity.
+        """
+        from isogloss.speech.features import fbank
+        from isogloss.speech.subsampling import MINIMUM_FRAMES
+
+        forward = self._posteriors_forward(head)
+        least = MINIMUM_FRAMES * 160
+        features = [fbank(np.pad(piece, (0, max(0, least - len(piece))))) for piece in pieces]
+        for batch, outputs in self._batches_through(features, forward):
+            values, out_lengths, _ = outputs[0]
+            log_probs = values.float().cpu().numpy()
+            for row, length, i in zip(log_probs, out_lengths.tolist(), batch, strict=True):
+                yield i, row[:length]
+
+    def _posteriors_forward(self, head: Head) -> Forward:
         model = self._ctc_model(head)
 
         def forward(features: Tensor, lengths: Tensor) -> list[tuple[Tensor, Tensor, float]]:
@@ -147,9 +179,7 @@ class OwnEncoder:
                 _, out_lengths, log_probs = model(features, lengths, both=True)
             return [(log_probs, out_lengths, 0.04)]
 
-        found = self._encode(items, forward)[0]
-        made_by = f"{self.name};posteriors={head};isogloss={__version__}"
-        return Sequences(found.ids, found.values, found.offsets, found.step_seconds, made_by)
+        return forward
 
     def transcribe(self, items: Sequence[Item], *, head: Head = "standard") -> list[Hypothesis]:
         """The greedy reading of each item, in order; errors as `posteriors`."""
@@ -171,6 +201,12 @@ class OwnEncoder:
             raise ValueError(f"head must be 'standard' or 'dialect', got '{head}'")
         if not hasattr(self.model, "ctc_output"):
             raise ValueError(f"{self.name} has no CTC output, so it gives no posteriors")
+        # What `speech import` wrote from a checkpoint that had none.
+        if self.extra.get("head") == "none":
+            raise ValueError(
+                f"{self.name} was imported from a checkpoint without CTC output, so it cannot "
+                "transcribe; use its steps, or train an output with start_from"
+            )
         model = cast("CtcModel", self.model)
         if head == "dialect" and not model.has_dialect_head:
             raise ValueError(f"{self.name} has no dialect output; train with transcripts='both'")
@@ -195,19 +231,12 @@ class OwnEncoder:
     def _encode_window(
         self, items: Sequence[Item], forward: Forward
     ) -> tuple[list[list[FloatArray]], list[float]]:
-        import torch
-
         from isogloss.speech.subsampling import MINIMUM_FRAMES
 
         features = [item_features(item, least_frames=MINIMUM_FRAMES) for item in items]
-        frames = np.array([len(f) for f in features])
         found: list[list[FloatArray | None]] = []
         seconds: list[float] = []
-        for batch in _batches(frames, int(self.batch_seconds * 100)):
-            lengths = torch.from_numpy(frames[batch])
-            padded = torch.nn.utils.rnn.pad_sequence([features[i] for i in batch], batch_first=True)
-            with torch.inference_mode():
-                outputs = forward(padded.to(self.device), lengths.to(self.device))
+        for batch, outputs in self._batches_through(features, forward):
             found = found or [[None] * len(items) for _ in outputs]
             seconds = [step for _, _, step in outputs]
             for column, (values, out_lengths, _) in zip(found, outputs, strict=True):
@@ -215,6 +244,20 @@ class OwnEncoder:
                 for row, length, i in zip(steps, out_lengths.tolist(), batch, strict=True):
                     column[i] = row[:length].copy()
         return [cast("list[FloatArray]", column) for column in found], seconds
+
+    def _batches_through(
+        self, features: Sequence[Tensor], forward: Forward
+    ) -> Iterator[tuple[list[int], list[tuple[Tensor, Tensor, float]]]]:
+        """Indices of each batch of like length, and what `forward` makes of it."""
+        import torch
+
+        frames = np.array([len(f) for f in features], dtype=np.int64)
+        for batch in _batches(frames, int(self.batch_seconds * 100)):
+            lengths = torch.from_numpy(frames[batch])
+            padded = torch.nn.utils.rnn.pad_sequence([features[i] for i in batch], batch_first=True)
+            with torch.inference_mode():
+                outputs = forward(padded.to(self.device), lengths.to(self.device))
+            yield batch, outputs
 
 
 def load(argument: str, *, layer: int | None = None, device: str = "cpu") -> OwnEncoder:

@@ -1,19 +1,23 @@
 """Text to output units and back: `Tokenizer`, used by training, decoding and checkpoints.
 
 Unit 0 is always the CTC blank. A unit is a character with its combining marks
-(`Tokenizer.characters`) or a piece learnt by sentencepiece (`Tokenizer.bpe`). Both read text as
+(`Tokenizer.characters`) or a piece learnt by sentencepiece (`Tokenizer.bpe`). Tables of public
+models may also hold pieces without their model, or pieces of UTF-8 bytes. All read text as
 `normalise_text` leaves it.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from isogloss._files import atomic_writer, write_text
 from isogloss.errors import BadRecord, IsoglossError, MissingExtra
+from isogloss.speech.bbpe import byte_of_fallback, bytes_of_symbol, is_bbpe, spell, text_of_bytes
+from isogloss.speech.pieces import fewest_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +34,11 @@ SPACE = "▁"
 UNKNOWN_TEXT = "⁇"
 """What an unknown unit reads as (U+2047): one character, so that it counts as one error."""
 
+# Sentence marks of public models; the tags of `transcripts="tagged"`.
+_SILENT = ("<s>", "</s>", "<sos/eos>", "<sos>", "<eos>", "<pad>", "<standard>", "<dialect>")
+_UNKNOWN_NAMES = (UNKNOWN, "<UNK>", "<oov>", "<OOV>")
 _BLANK_NAMES = (BLANK, "<blank>", "<eps>")
+_DISAMBIGUATION = re.compile(r"#\d+")
 _TOKENS_FILE = "tokens.txt"
 _BPE_FILE = "bpe.model"
 
@@ -101,7 +109,8 @@ class Tokenizer:
     """Output units of a CTC model, by name and number.
 
     Make one with `characters`, `bpe` or `load`. `symbols[i]` is the symbol of unit i; `symbols[0]`
-    is the blank. Two tokenizers with equal `symbols` and `kind` are equal.
+    is the blank. Two tokenizers with equal `symbols` and `kind` are equal. What kind the units are
+    is seen from the symbols and from whether there is a sentencepiece model, see `kind`.
     """
 
     blank_id = 0
@@ -113,7 +122,7 @@ class Tokenizer:
             symbols: the blank first, then in any order the unknown symbol and the units; all
                 different, none empty, none with white space inside.
             bpe_model: a serialised sentencepiece model with exactly these pieces, or None where
-                units are characters.
+                units are characters or the model is not at hand.
 
         Raises:
             ValueError: a symbol breaks these rules, or the model has other pieces.
@@ -122,11 +131,30 @@ class Tokenizer:
         self._ids = {symbol: i for i, symbol in enumerate(self.symbols)}
         self._bpe_model = bpe_model
         self._check_symbols()
-        self.unknown_id = self._ids[UNKNOWN]
+        self.unknown_id = next(self._ids[name] for name in _UNKNOWN_NAMES if name in self._ids)
         self._special = {0, self.unknown_id} | {
-            i for i, symbol in enumerate(self.symbols) if symbol in ("<s>", "</s>", "<sos/eos>")
+            i for i, symbol in enumerate(self.symbols) if symbol in _SILENT
         }
         self._processor = None if bpe_model is None else _processor(bpe_model, self.symbols)
+        self._fallback: dict[int, int] = {}
+        for i, symbol in enumerate(self.symbols):
+            byte = byte_of_fallback(symbol)
+            if byte is not None:
+                self._fallback[byte] = i
+        bytes_alone = set(self._fallback.values())
+        self._texts = {
+            symbol: i
+            for i, symbol in enumerate(self.symbols)
+            if i not in self._special and i not in bytes_alone
+        }
+        self._is_bbpe = is_bbpe(self._texts)
+        self._longest = max(map(len, self._texts), default=0)
+        self._has_pieces = self._is_bbpe or any(map(_is_piece, self._texts))
+        # Where a Han character never follows another inside a piece, a space stood between them.
+        self._spaces_han = self._is_bbpe and any(
+            len(symbol) > 1 and symbol[0] == SPACE and bytes_of_symbol(symbol[1])[0] >= 0xE3
+            for symbol in self._texts
+        )
 
     @classmethod
     def characters(cls, texts: Iterable[str], *, min_count: int = 1) -> Tokenizer:
@@ -201,8 +229,12 @@ class Tokenizer:
 
     @property
     def kind(self) -> str:
-        """Name of the way it was made: "characters" or "bpe"."""
-        return "characters" if self._bpe_model is None else "bpe"
+        """Kind of the units: "characters", "bpe", "pieces" (without their model) or "bbpe"."""
+        if self._is_bbpe:
+            return "bbpe"
+        if self._bpe_model is not None:
+            return "bpe"
+        return "pieces" if self._has_pieces else "characters"
 
     @property
     def vocab_size(self) -> int:
@@ -210,43 +242,85 @@ class Tokenizer:
         return len(self.symbols)
 
     def encode(self, text: str) -> list[int]:
-        """Unit numbers of `normalise_text(text)`; never the blank, empty for an empty text."""
+        """Unit numbers of `normalise_text(text)`; never the blank, empty for an empty text.
+
+        Pieces without their model are chosen by `fewest_pieces`.
+        """
+        text = normalise_text(text)
+        if self._is_bbpe:
+            text = spell(text, space_han=self._spaces_han)
         if self._processor is not None:
-            return [int(i) for i in self._processor.encode(normalise_text(text))]
-        return [self._ids.get(unit, self.unknown_id) for unit in split_characters(text)]
+            return [int(i) for i in self._processor.encode(text)]
+        if self._has_pieces:
+            return self._encode_pieces(text)
+        ids = []
+        for unit in split_characters(text):
+            ids += [self._ids[unit]] if unit in self._ids else self._encode_unknown(unit)
+        return ids
+
+    def _encode_pieces(self, text: str) -> list[int]:
+        if not text:
+            return []
+        # sentencepiece starts a text as it starts a word; scripts without spaces have no words.
+        starts_word = self._spaces_han or not (self._is_bbpe or _is_unspaced(text[0]))
+        spaced = (" " if starts_word else "") + text
+        ids: list[int] = []
+        for unit in fewest_pieces(spaced.replace(" ", SPACE), self._texts, self._longest):
+            if isinstance(unit, int):
+                ids.append(unit)
+            elif unit != SPACE:
+                ids += self._encode_unknown(unit)
+        return ids
+
+    def _encode_unknown(self, unit: str) -> list[int]:
+        """The unit's bytes where all have units, else the unknown unit."""
+        data = unit.encode("utf-8", "ignore")
+        if self._fallback and all(byte in self._fallback for byte in data):
+            return [self._fallback[byte] for byte in data]
+        return [self.unknown_id]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of unit numbers, normalised as `normalise_text` does.
 
-        Blanks and sentence marks read as nothing, an unknown unit as "⁇". Repeats stay: merge them
-        before, as the functions of `isogloss.speech.decode` do.
+        Blanks and sentence marks read as nothing, an unknown unit as "⁇"; bytes that make no whole
+        character are dropped. Repeats stay: merge them before, as the functions of
+        `isogloss.speech.decode` do.
 
         Raises:
             ValueError: a number is outside the vocabulary.
         """
-        parts = []
+        data = bytearray()
         for i in ids:
             if not 0 <= i < len(self.symbols):
                 raise ValueError(f"unit {i} is outside the vocabulary of {len(self.symbols)}")
             if i == self.unknown_id:
-                parts.append(UNKNOWN_TEXT)
+                data += UNKNOWN_TEXT.encode()
             elif i not in self._special:
-                parts.append(self.symbols[i])
-        return normalise_text("".join(parts))
+                data += self._bytes(self.symbols[i])
+        return normalise_text(text_of_bytes(bytes(data)))
+
+    def _bytes(self, symbol: str) -> bytes:
+        byte = byte_of_fallback(symbol) if self._fallback else None
+        if byte is not None:
+            return bytes((byte,))
+        return bytes_of_symbol(symbol) if self._is_bbpe else symbol.encode("utf-8", "ignore")
 
     def unknown(self, texts: Iterable[str]) -> dict[str, int]:
         """Characters of `texts` that no unit covers, with their counts, most frequent first."""
-        # Byte-pair units include every single character seen in training, so that the characters
-        # among the symbols tell what is covered for both kinds.
-        known = {
-            c for i, symbol in enumerate(self.symbols) if i not in self._special for c in symbol
-        }
         counts: Counter[str] = Counter()
+        # Learnt units include every single character seen in training, so that the characters
+        # among the symbols tell what is covered.
+        known = {character for symbol in self._texts for character in symbol}
+        every_byte = len(self._fallback) == 256
         for text in texts:
             for unit in split_characters(text):
-                parts = unit if self._processor is not None else (unit,)
-                covered = known if self._processor is not None else self._ids
-                counts.update(part for part in parts if part not in covered)
+                if self.kind == "characters":
+                    missing = [] if unit in self._ids else [unit]
+                elif self._is_bbpe:
+                    missing = [unit] if set(spell(unit)) - known - {SPACE} else []
+                else:
+                    missing = [part for part in unit if part not in known]
+                counts.update([] if every_byte else missing)
         return dict(counts.most_common())
 
     def save(self, folder: Path) -> None:
@@ -276,11 +350,33 @@ class Tokenizer:
         )
 
     @classmethod
-    def read(cls, path: Path, *, bpe_model: bytes | None = None) -> Tokenizer:
-        """The tokenizer of one `tokens.txt`, with its sentencepiece model or none; see `load`."""
+    def read(
+        cls, path: Path, *, bpe_model: bytes | None = None, units: int | None = None
+    ) -> Tokenizer:
+        """The tokenizer of one `tokens.txt`, with its sentencepiece model or none; see `load`.
+
+        Args:
+            path: of the table.
+            bpe_model: as for `Tokenizer`.
+            units: how many the model puts out; the disambiguation symbols (#0, #1) that icefall
+                may list behind them are left out.
+
+        Raises:
+            IsoglossError: the table is missing, has another number of units, or does not belong to
+                the model.
+            BadRecord: see `load`.
+        """
         if not path.is_file():
             raise IsoglossError(f"{path} is missing; a model's folder needs its list of units")
         symbols = _read_symbols(path)
+        if units is not None:
+            while len(symbols) > units and _DISAMBIGUATION.fullmatch(symbols[-1]):
+                symbols.pop()
+            if len(symbols) != units:
+                raise IsoglossError(
+                    f"{path} has {len(symbols)} units, the model puts out {units}; take the table "
+                    "that was published with the model"
+                )
         try:
             return cls(symbols, bpe_model=bpe_model)
         except ValueError as error:
@@ -301,7 +397,7 @@ class Tokenizer:
         if not self.symbols or self.symbols[0] not in _BLANK_NAMES:
             found = self.symbols[0] if self.symbols else "nothing"
             raise ValueError(f"unit 0 must be the blank {BLANK}, found {found}")
-        if UNKNOWN not in self._ids:
+        if not any(name in self._ids for name in _UNKNOWN_NAMES):
             raise ValueError(f"no unit is {UNKNOWN}; add it, so that unseen characters have a unit")
         if len(self._ids) != len(self.symbols):
             twice = [symbol for symbol, n in Counter(self.symbols).items() if n > 1]
@@ -309,6 +405,13 @@ class Tokenizer:
         for i, symbol in enumerate(self.symbols):
             if not symbol or any(character.isspace() for character in symbol):
                 raise ValueError(f"unit {i} is {symbol!r}; write a space as {SPACE}")
+
+
+def _is_piece(symbol: str) -> bool:
+    """Whether `symbol` is more than one character with its marks."""
+    if len(symbol) == 1:
+        return False
+    return SPACE in symbol or len(split_characters(symbol)) > 1
 
 
 def _is_unspaced(character: str) -> bool:
@@ -349,8 +452,8 @@ def _read_symbols(path: Path) -> list[str]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        symbol, _, digits = line.strip().rpartition(" ")
-        if not symbol or not digits.isascii() or not digits.isdigit():
+        symbol, digits = [*line.rsplit(maxsplit=1), ""][:2]
+        if not digits.isascii() or not digits.isdigit():
             raise BadRecord(path, number, "id", f"expected 'symbol number', found {line!r}")
         if int(digits) in by_number:
             raise BadRecord(path, number, "id", f"unit {digits} is given twice")
