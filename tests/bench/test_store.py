@@ -5,7 +5,7 @@ import json
 import pytest
 
 from isogloss.bench import load_results, save_result
-from isogloss.bench.store import RunRecord, RunResult, load_result, result_file, save_run
+from isogloss.bench.store import FORMAT, RunRecord, RunResult, load_result, result_file, save_run
 from isogloss.errors import IsoglossError
 
 # Written by format 1 as first released; it must load for ever.
@@ -52,7 +52,7 @@ def test_what_is_saved_is_loaded(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        (FORMAT_1 | {"isogloss_result": 2}, "newer isogloss .format 2.*upgrade"),
+        (FORMAT_1 | {"isogloss_result": FORMAT + 1}, "newer isogloss .format 3.*upgrade"),
         ({k: v for k, v in FORMAT_1.items() if k != "retrieval"}, "retrieval is missing"),
         ({"a": 1}, "no 'isogloss_result'"),
         ([], "no 'isogloss_result'"),

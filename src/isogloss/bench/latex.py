@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from isogloss.bench.store import RunResult
 
-__all__ = ["latex_matrix", "write_latex"]
+__all__ = ["escaped", "latex_matrix", "write_latex"]
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -39,7 +39,7 @@ def latex_matrix(result: RunResult, measure: str = "R@1") -> str:
     labels = set_labels(result)
     if is_grouped(result) and measure == "R@1":
         labels = {name: set_label(name, "group") for name in names}
-    shown = [_escaped(labels.get(name, name)) for name in names]
+    shown = [escaped(labels.get(name, name)) for name in names]
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -64,12 +64,13 @@ def write_latex(results: Sequence[RunResult], path: Path, measure: str = "R@1") 
 
 
 def _caption(result: RunResult, measure: str) -> str:
-    corpus = _escaped(str(result.corpus["name"]))
+    corpus = escaped(str(result.corpus["name"]))
     return (
-        f"Speech-to-speech retrieval, {_escaped(measure)} in \\%: "
-        f"{_escaped(encoder_label(result.encoder))} on {corpus}."
+        f"Speech-to-speech retrieval, {escaped(measure)} in \\%: "
+        f"{escaped(encoder_label(result.encoder))} on {corpus}."
     )
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """`text` with the characters that LaTeX takes for its own escaped."""
     return "".join(_ESCAPES.get(character, character) for character in text)

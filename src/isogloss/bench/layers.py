@@ -1,15 +1,16 @@
 """An encoder with layers in, the retrieval of each layer out; every item is encoded once for all.
 
-Called by `run.py`.
+Called by `one_encoder.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from isogloss.encoders import encode_cached
 from isogloss.tasks import SpeechRetrieval, measurement_to_dict
+from isogloss.types import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +18,58 @@ if TYPE_CHECKING:
 
     from isogloss.types import Corpus, Encoder, Item, Sequences
 
-__all__ = ["encode_layers_once", "has_layers", "layer_curve"]
+__all__ = ["LayerSweep", "encode_layers_once", "has_layers", "layer_curve"]
 
 _MEASURES = ("R@1", "R@5", "R@10", "MRR", "hard R@1")
+
+
+@dataclass(frozen=True)
+class LayerSweep:
+    """Retrieval at each layer of an encoder.
+
+    Attributes:
+        layers: 'all' or some numbers.
+        retrieval: what is done at each layer; in a suite, its first retrieval.
+    """
+
+    layers: Literal["all"] | tuple[int, ...] = "all"
+    retrieval: SpeechRetrieval = field(default_factory=SpeechRetrieval)
+
+    def __post_init__(self) -> None:
+        if self.layers != "all" and not (
+            isinstance(self.layers, tuple) and all(isinstance(n, int) for n in self.layers)
+        ):
+            raise ValueError(f"layers must be 'all' or a list of numbers, got {self.layers!r}")
+
+    def run(self, corpus: Corpus, encoder: Encoder) -> list[Measurement]:
+        """'R@1 layer 0' and so on, for each layer and measure; [] for an encoder with one layer.
+
+        Raises:
+            ValueError: the encoder has no such layer, or as `SpeechRetrieval.retrieve`.
+        """
+        return measurements_of(self.curve(corpus, encoder))
+
+    def curve(self, corpus: Corpus, encoder: Encoder) -> list[dict[str, Any]]:
+        """As `layer_curve`."""
+        task = replace(self.retrieval, progress=False)
+        return layer_curve(task, corpus, encoder, chosen_layers(encoder, self.layers))
+
+
+def measurements_of(curve: Sequence[dict[str, Any]]) -> list[Measurement]:
+    """The points of a layer curve, as measurements 'R@1 layer 0'."""
+    return [
+        Measurement(
+            f"{name} layer {point['layer']}",
+            mean["value"],
+            low=mean["low"],
+            high=mean["high"],
+            n=mean["n"],
+            higher_is_better=mean["higher_is_better"],
+            signature={"encoder": point["made_by"]},
+        )
+        for point in curve
+        for name, mean in point["measures"].items()
+    ]
 
 
 class _Layered(Protocol):

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING
 
 from isogloss._files import write_text
 from isogloss.bench.colours import heat_css, map_palette
+from isogloss.bench.compare import compare
 from isogloss.bench.report_curves import layers_section, training_section, transcription_section
 from isogloss.bench.report_examples import examples_section
+from isogloss.bench.report_suite import (
+    compare_section,
+    controlled_section,
+    coverage_section,
+    probe_section,
+)
 from isogloss.bench.report_tables import (
     buckets_section,
     headline,
@@ -68,25 +75,49 @@ def write_report(
     if len({result.corpus["sha"] for result in results}) > 1:
         raise ValueError("the results come from different corpora; report on one at a time")
     # A stable sort: the order asked for, trained encoders first.
-    ordered = sorted(results, key=lambda r: role_of(r.encoder) != "trained")
-    heading = title or f"Cross-dialect speech retrieval: {ordered[0].corpus['name']}"
+    everyone = sorted(results, key=lambda r: role_of(r.encoder) != "trained")
+    # Of a run that goes on, or a suite without retrieval, some results have only other tasks.
+    ordered = [result for result in everyone if result.retrieval]
+    heading = title or _heading(everyone[0])
+    about = everyone[0].config.get("about")
+    # A run of one experiment has the tests in the comparison alone; its page stays as it was.
+    is_suite = "tasks" in everyone[0].config
     sections = [
         f"<h1>{escape(heading)}</h1>",
-        _guide(ordered),
-        f"<p>{escape(note)}</p>" if note else "",
-        headline(ordered),
-        matrix_section(ordered),
-        pairs_section(ordered),
-        measures_section(ordered),
-        buckets_section(ordered),
-        layers_section(ordered),
-        transcription_section(ordered),
+        f"<p>{escape(str(about).capitalize())}.</p>" if about else "",
+        *(
+            [_guide(ordered), f"<p>{escape(note)}</p>" if note else "", headline(ordered)]
+            if ordered
+            else []
+        ),
+        compare_section(compare(everyone)) if is_suite else "",
+        *(
+            [
+                matrix_section(ordered),
+                pairs_section(ordered),
+                measures_section(ordered),
+                buckets_section(ordered),
+            ]
+            if ordered
+            else []
+        ),
+        controlled_section(everyone),
+        layers_section(ordered) if ordered else "",
+        probe_section(everyone),
+        transcription_section(everyone),
         training_section(train_logs or {}),
-        examples_section(ordered[0], corpus),
-        recipe_section(ordered),
+        examples_section(ordered[0], corpus) if ordered else "",
+        coverage_section(everyone),
+        recipe_section(everyone),
     ]
     write_text(out, _page(heading, "\n".join(part for part in sections if part)))
     return out
+
+
+def _heading(result: RunResult) -> str:
+    if "tasks" in result.config:
+        return f"Speech benchmark: {result.suite}"
+    return f"Cross-dialect speech retrieval: {result.corpus['name']}"
 
 
 def _guide(results: Sequence[RunResult]) -> str:

@@ -317,11 +317,11 @@ def recipe_section(results: Sequence[RunResult]) -> str:
     corpus = first.corpus
     facts = [("corpus", f"{corpus['name']}, {corpus['items']} items, sha256 {corpus['sha']}")]
     facts += [(k, str(corpus[k])) for k in ("licence", "source") if corpus.get(k)]
-    for reason, count in first.retrieval["left_out"].items():
+    for reason, count in first.retrieval.get("left_out", {}).items():
         facts.append(("left out", f"{count} items: {reason}"))
     for result in results:
         facts.append((encoder_label(result.encoder), result.made_by))
-        broken = result.retrieval["unreadable"]
+        broken = result.retrieval.get("unreadable", ())
         if broken:
             listed = "; ".join(f"{b['item']}: {b['reason']}" for b in broken[:10])
             facts.append((f"{len(broken)} unreadable", listed))
@@ -331,7 +331,10 @@ def recipe_section(results: Sequence[RunResult]) -> str:
         for k, v in facts
     )
     signature = json.dumps(
-        {"config": dict(first.config), "signature": dict(first.retrieval["signature"])},
+        {
+            "config": dict(first.config),
+            "signature": dict(first.retrieval.get("signature", {})),
+        },
         ensure_ascii=False,
         indent=2,
     )

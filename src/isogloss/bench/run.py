@@ -1,153 +1,140 @@
-"""A corpus and a configuration in; every encoder's retrieval, layers and CER out, kept on disk."""
+"""A suite or a configuration in; what every encoder did in each task out, kept on disk.
+
+A `Suite` has several tasks; a `RunConfig` (a recipe) describes the suite of one retrieval with its
+layers and CER. Both run here.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import platform
-import sys
-import time
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from isogloss import __version__
-from isogloss._config import read_config
-from isogloss.bench.examples import choose_examples, map_examples
-from isogloss.bench.layers import chosen_layers, encode_layers_once, layer_curve
-from isogloss.bench.store import (
-    RunRecord,
-    RunResult,
-    key_of,
-    load_result,
-    load_run,
-    result_file,
-    save_result,
-    save_run,
-)
+from isogloss.bench.data import prepare_corpus
+from isogloss.bench.one_encoder import EXPECTED_ERRORS, EncoderRun, run_encoder
+from isogloss.bench.progress_lines import Progress
+from isogloss.bench.recipe import RunConfig, check_names, read_recipe
+from isogloss.bench.store import RunRecord, RunResult, load_runs, result_file, save_run
+from isogloss.bench.suite import Suite, TaskSpec, load_suite
 from isogloss.corpora import content_sha
-from isogloss.encoders import encoder_names, load_encoder
-from isogloss.errors import IsoglossError, UnknownName
-from isogloss.tasks import SpeechRetrieval, Transcription, measurement_to_dict
-from isogloss.tasks.parallel import parallel_sets
+from isogloss.encoders import load_encoder
+from isogloss.errors import IsoglossError
+from isogloss.tasks import SpeechRetrieval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from isogloss.types import Corpus, Encoder, Measurement
+    from isogloss.types import Corpus, Encoder
 
-__all__ = ["RunConfig", "read_recipe", "run_benchmark"]
+__all__ = ["Failure", "RunConfig", "SuiteRun", "read_recipe", "run_benchmark", "run_suite"]
 
 SUITE = "speech_retrieval"
-# Rows of single queries are stored up to this many; a table of 78 sites has 300 thousand.
-_MOST_QUERIES_STORED = 30_000
 # What does not change a number, or names the encoder, which has a key of its own.
 _NOT_IN_KEY = ("encoders", "corpus", "device")
 
 
 @dataclass(frozen=True, slots=True)
-class RunConfig:
-    """What to run; a recipe is this in TOML.
+class Failure:
+    """An encoder that could not be used, or, with `task`, one of its tasks that failed."""
 
-    Attributes:
-        encoders: names for `load_encoder`; the first is the one that the report looks at, the
-            others stand beside it ('mel:' the floor, 'random:tiny' the control).
-        corpus: manifest, for recipes; relative to the recipe.
-        by: what is compared: 'variety', 'site' or 'group'.
-        split: only items of this split; where no item has one, all are taken.
-        layer: of encoders that have several; None is the final output.
-        layers: 'all' or some numbers: also measure each of these layers.
-        score: 'seqsim' or 'cosine' of mean-pooled steps.
-        adjust: 'none', 'csls' or 'margin'.
-        neighbours: of csls, margin and xSIM.
-        center: subtract each set's mean step first.
-        center_split: split that gives the mean; None is the retrieved items themselves.
-        hard: wrong answers that sound nearest, for 'hard R@1'.
-        ks: cut-offs of R@k.
-        bootstrap: resamples of every interval; 0 for none.
-        level: of every interval.
-        seed: of every interval and of the choice of examples.
-        cer: also transcribe with encoders that can.
-        transcripts: truth of CER: 'standard' or 'dialect'.
-        examples: how many queries the report plays and maps.
-        device: a torch device.
+    encoder: str
+    task: str | None
+    error: Exception
+
+    def __str__(self) -> str:
+        where = self.encoder if self.task is None else f"{self.encoder}, task {self.task}"
+        reason = str(self.error) or type(self.error).__name__
+        return f"{where}: {reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRun:
+    """What a run gave: a result for each encoder that was usable, failures, and the corpus.
+
+    `notes` say what the reader left out.
     """
 
-    encoders: tuple[str, ...] = ()
-    corpus: str | None = None
-    by: Literal["variety", "site", "group"] = "variety"
-    split: str | None = "test"
-    layer: int | None = None
-    layers: Literal["all"] | tuple[int, ...] | None = None
-    score: Literal["seqsim", "cosine"] = "seqsim"
-    adjust: Literal["none", "csls", "margin"] = "none"
-    neighbours: int = 4
-    center: bool = False
-    center_split: str | None = None
-    hard: int = 5
-    ks: tuple[int, ...] = (1, 5, 10)
-    bootstrap: int = 1000
-    level: float = 0.95
-    seed: int = 0
-    cer: bool = True
-    transcripts: Literal["standard", "dialect"] = "standard"
-    examples: int = 8
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        repeated = [name for name in self.encoders if self.encoders.count(name) > 1]
-        if repeated:
-            raise ValueError(f"encoder '{repeated[0]}' is named twice")
-        for name in self.encoders:
-            kind, colon, _ = name.partition(":")
-            if not colon:
-                raise ValueError(f"encoder '{name}' has no colon; write 'own:{name}' or 'mel:'")
-            if kind not in encoder_names():
-                raise UnknownName("encoder", kind, encoder_names())
-        if self.layers is not None and self.layers != "all" and not isinstance(self.layers, tuple):
-            raise ValueError(f"layers must be 'all' or a list of numbers, got {self.layers!r}")
-        if self.examples < 0:
-            raise ValueError(f"examples must not be negative, got {self.examples}")
-        self.task()
-
-    def task(self, cache_dir: Path | None = None, *, progress: bool = False) -> SpeechRetrieval:
-        """The retrieval that this configuration describes; its layer is that of the encoder."""
-        return SpeechRetrieval(
-            by=self.by,
-            split=self.split,
-            score=self.score,
-            adjust=self.adjust,
-            neighbours=self.neighbours,
-            center=self.center,
-            center_split=self.center_split,
-            hard=self.hard,
-            ks=self.ks,
-            bootstrap=self.bootstrap,
-            level=self.level,
-            seed=self.seed,
-            cache_dir=cache_dir,
-            progress=progress,
-        )
+    results: tuple[RunResult, ...]
+    failures: tuple[Failure, ...] = ()
+    corpus: Corpus | None = None
+    notes: tuple[str, ...] = field(default=())
 
 
-def read_recipe(path: Path) -> RunConfig:
-    """The configuration in a TOML recipe; its `corpus` and 'own:' paths start at its folder.
+def run_suite(
+    suite: Suite | str | Path,
+    encoders: Sequence[str],
+    *,
+    out: Path,
+    data: Path | None = None,
+    tasks: Sequence[str] = (),
+    floors: bool = True,
+    options: Mapping[str, Any] | None = None,
+    cache_dir: Path | None = None,
+    device: str = "cpu",
+    jobs: int = 1,
+    progress: bool = True,
+    say: Callable[[str], None] | None = None,
+) -> SuiteRun:
+    """Run every task of a suite with every encoder; each task is stored when it is done.
+
+    Repeated after an interruption (`kill -9` too), it goes on with the task it was in: what is
+    stored, made from the same corpus, options and weights, is not run again. Every recording is
+    encoded once for each encoder, all layers in one pass, and kept in the cache, which all tasks
+    share; transcribing alone reads the recordings again. An encoder or task that fails is reported
+    and does not stop the others.
+
+    Args:
+        suite: a suite, its name ('demo', 'fleurs-sinitic', 'words-cmn-yue', 'yubao'), or a TOML
+            file.
+        encoders: names for `load_encoder`, those under test first.
+        out: folder of the results; several suites may share it.
+        data: folder with the suite's data; None takes the one that ISOGLOSS_DATA names.
+        tasks: only these, by their names in the suite; all by default.
+        floors: also run the suite's floors ('mel:', 'random:micro').
+        options: values that replace the suite's in every task that has them: `bootstrap`, `split`.
+        cache_dir: where encoded items are kept; `out`/cache by default.
+        device: a torch device.
+        jobs: processes for speaking a synthetic corpus.
+        progress: bars on stderr.
+        say: called with a line about each task as it is done, with an estimate of the time left.
+
+    Returns:
+        Results in the order of `encoders`, then floors, and what failed.
 
     Raises:
-        IsoglossError: it is not TOML, or names no corpus or no encoder.
-        UnknownName: a key or an encoder is unknown; near ones are offered.
-        ValueError: a value has the wrong type or is not allowed.
+        UnknownName: an unknown suite, task, option or kind of encoder; near matches are offered.
+        IsoglossError: the data is not there, or `out` holds results of another corpus or of tasks
+            with other options.
+        ValueError: no encoder is named, one is named twice, or the suite has a bad value.
     """
-    config = read_config(RunConfig, path)
-    if not config.corpus or not config.encoders:
-        missing = "encoders" if config.corpus else "corpus"
-        raise IsoglossError(f"{path}: '{missing}' is missing; a recipe names both")
-    folder = path.resolve().parent
-    encoders = tuple(
-        f"own:{folder / name[4:]}" if name.startswith("own:") and name[4:] else name
-        for name in config.encoders
+    chosen = suite if isinstance(suite, Suite) else load_suite(suite)
+    if options:
+        chosen = chosen.with_defaults(options)
+    if tasks:
+        chosen = chosen.only(tuple(tasks))
+    names = (*encoders, *(name for name in chosen.floors if floors and name not in encoders))
+    check_names(names)
+    if not names:
+        raise ValueError("no encoder is named; add for example 'own:exp/a' and 'mel:'")
+    out = out.resolve()
+    prepared = prepare_corpus(
+        chosen, data, out / "corpora" / chosen.name, jobs=jobs, progress=progress
     )
-    return replace(config, corpus=str(folder / config.corpus), encoders=encoders)
+    described = _described(prepared.corpus, prepared.manifest)
+    return _run(
+        chosen,
+        prepared.corpus,
+        names,
+        described={**described, "coverage": dict(prepared.coverage)},
+        config=_suite_settings(chosen),
+        load=lambda name: load_encoder(name, device=device),
+        cache_dir=cache_dir or out / "cache",
+        out=out,
+        progress=progress,
+        say=say,
+        notes=prepared.notes,
+    )
 
 
 def run_benchmark(
@@ -159,6 +146,7 @@ def run_benchmark(
     progress: bool = True,
     manifest: Path | None = None,
     say: Callable[[str], None] | None = None,
+    failures: list[Failure] | None = None,
 ) -> list[RunResult]:
     """Run every encoder of `config` on `corpus` and keep each result in `out` when it is done.
 
@@ -173,9 +161,11 @@ def run_benchmark(
         progress: bars on stderr.
         manifest: the corpus file, noted so that the report finds the recordings.
         say: called with a line about each encoder as it is done.
+        failures: when a list is given, encoders that fail are appended here, as long as one does
+            not; without it the first failure is raised, after the others were run.
 
     Returns:
-        One result for each encoder, in the order of `config.encoders`.
+        One result for each encoder that did not fail, in the order of `config.encoders`.
 
     Raises:
         IsoglossError: `out` holds results of another corpus or configuration, or no recording can
@@ -185,21 +175,59 @@ def run_benchmark(
     """
     if not config.encoders:
         raise ValueError("no encoder is named; add for example 'own:exp/a' and 'mel:'")
-    out = out.resolve()
-    described = _described(corpus, manifest)
-    _claim(out, config, described)
-    results = []
-    for name in config.encoders:
-        encoder = _loaded(name, config)
-        key = key_of([SUITE, described["sha"], _settings(config), encoder.made_by])
-        result = _known(out, name, key)
-        if result is None:
-            result = _run_one(corpus, config, name, encoder, key, described, cache_dir, progress)
-            save_result(result, out)
-        if say is not None:
-            say(_line(result))
-        results.append(result)
-    return results
+    settings = _settings(config)
+    done = _run(
+        _suite_of(config, settings),
+        corpus,
+        config.encoders,
+        described=_described(corpus, manifest),
+        config=settings,
+        load=lambda name: _loaded(name, config),
+        cache_dir=cache_dir,
+        out=out.resolve(),
+        progress=progress,
+        say=say,
+    )
+    whole = [result for result in done.results if result.retrieval]
+    if done.failures and (failures is None or not whole):
+        raise done.failures[0].error
+    if failures is not None:
+        failures += done.failures
+    return whole
+
+
+def _run(
+    suite: Suite,
+    corpus: Corpus,
+    names: Sequence[str],
+    *,
+    described: dict[str, Any],
+    config: dict[str, Any],
+    load: Callable[[str], Encoder],
+    cache_dir: Path | None,
+    out: Path,
+    progress: bool,
+    say: Callable[[str], None] | None,
+    notes: tuple[str, ...] = (),
+) -> SuiteRun:
+    config = _claim(out, suite, names, config, described)
+    results: list[RunResult] = []
+    failures: list[Failure] = []
+    told = Progress(suite, len(names), say)
+    for name in names:
+        try:
+            encoder = load(name)
+        except EXPECTED_ERRORS as error:
+            failures.append(Failure(name, None, error))
+            told.failed(name, error)
+            continue
+        run = EncoderRun(suite, corpus, name, encoder, described, config, cache_dir, out, progress)
+        result, failed = run_encoder(run, told.of(name))
+        failures += [Failure(name, task.name, error) for task, error in failed]
+        if result.tasks:
+            results.append(result)
+            told.finished(result)
+    return SuiteRun(tuple(results), tuple(failures), corpus, notes)
 
 
 def _described(corpus: Corpus, manifest: Path | None) -> dict[str, Any]:
@@ -216,16 +244,63 @@ def _described(corpus: Corpus, manifest: Path | None) -> dict[str, Any]:
 def _settings(config: RunConfig) -> dict[str, Any]:
     values = dataclasses.asdict(config)
     plain = {name: value for name, value in values.items() if name not in _NOT_IN_KEY}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+    return {k: _plain(v) for k, v in plain.items()}
 
 
-def _claim(out: Path, config: RunConfig, corpus: dict[str, Any]) -> None:
-    """Write run.json, or refuse a folder that holds something else."""
-    files = [result_file(name, SUITE) for name in config.encoders]
-    settings = _settings(config)
-    if (out / "run.json").exists():
-        record = load_run(out)
-        different = [k for k, v in settings.items() if record.config.get(k) != v]
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _suite_settings(suite: Suite) -> dict[str, Any]:
+    """What a result says of its suite; tasks by name, so that two runs can be compared."""
+    return {
+        "suite": suite.name,
+        "about": suite.about,
+        "by": suite.by,
+        "level": suite.level,
+        "seed": suite.seed,
+        "examples": suite.examples,
+        "tasks": {
+            task.name: {"task": task.task, **{k: _plain(v) for k, v in task.options.items()}}
+            for task in suite.tasks
+        },
+    }
+
+
+def _suite_of(config: RunConfig, settings: Mapping[str, Any]) -> Suite:
+    """The suite that a recipe describes."""
+    wanted = {f.name for f in dataclasses.fields(SpeechRetrieval)} - {"layer"}
+    options = {k: v for k, v in dataclasses.asdict(config).items() if k in wanted}
+    tasks = [TaskSpec("retrieval", "retrieval", options, ("R@1", "MRR"))]
+    if config.layers is not None:
+        tasks.append(TaskSpec("layers", "layers", {"layers": config.layers}))
+    if config.cer:
+        shared = ("transcripts", "split", "bootstrap", "level", "seed")
+        reading = {name: getattr(config, name) for name in shared}
+        tasks.append(TaskSpec("transcription", "transcription", reading, ("CER",)))
+    return Suite(
+        SUITE,
+        tuple(tasks),
+        examples=config.examples,
+        seed=config.seed,
+        level=config.level,
+        settings=settings,
+    )
+
+
+def _claim(
+    out: Path,
+    suite: Suite,
+    names: Sequence[str],
+    config: dict[str, Any],
+    corpus: dict[str, Any],
+) -> dict[str, Any]:
+    """Write run.json, or refuse a folder that holds something else; the configuration there."""
+    files = [result_file(name, suite.name) for name in names]
+    records = load_runs(out) if (out / "run.json").exists() else {}
+    record = records.get(suite.name)
+    if record is not None:
+        different = _differences(record.config, config)
         if record.corpus.get("sha") != corpus["sha"]:
             different.insert(0, "corpus")
         if different:
@@ -234,112 +309,26 @@ def _claim(out: Path, config: RunConfig, corpus: dict[str, Any]) -> None:
                 "choose another folder or remove this one"
             )
         files = list(dict.fromkeys([*files, *record.results]))
-    save_run(RunRecord(settings, corpus, tuple(files)), out)
+        if "tasks" in config:
+            config = {**config, "tasks": {**record.config.get("tasks", {}), **config["tasks"]}}
+    save_run(RunRecord(config, corpus, tuple(files), suite.name), out)
+    return config
+
+
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Settings that differ; of tasks only those that both have, since tasks may be added."""
+    found = [k for k, v in asked.items() if k not in ("tasks", "about") and stored.get(k) != v]
+    known = stored.get("tasks", {})
+    for name, options in asked.get("tasks", {}).items():
+        if name in known and known[name] != options:
+            changed = sorted(
+                k for k in {*options, *known[name]} if options.get(k) != known[name].get(k)
+            )
+            found.append(f"{', '.join(changed)} of task '{name}'")
+    return found
 
 
 def _loaded(name: str, config: RunConfig) -> Encoder:
     # Log-mel frames have one layer; asking a whole run for layer 3 does not mean them.
     layer = None if name.startswith("mel:") else config.layer
     return load_encoder(name, layer=layer, device=config.device)
-
-
-def _known(out: Path, name: str, key: str) -> RunResult | None:
-    path = out / result_file(name, SUITE)
-    if not path.is_file():
-        return None
-    result = load_result(path)
-    return result if result.key == key else None
-
-
-def _run_one(
-    corpus: Corpus,
-    config: RunConfig,
-    name: str,
-    encoder: Encoder,
-    key: str,
-    described: dict[str, Any],
-    cache_dir: Path | None,
-    progress: bool,
-) -> RunResult:
-    task = config.task(cache_dir, progress=progress)
-    layers = chosen_layers(encoder, config.layers)
-    seconds: dict[str, float] = {}
-    clock = _Clock(seconds)
-    if layers and cache_dir is not None:
-        items = parallel_sets(corpus, by=config.by, split=config.split).items
-        encode_layers_once(encoder, items, layers, cache_dir, progress=progress)
-        clock.lap("encoding layers")
-    found = task.retrieve(corpus, encoder)
-    queries = sum(len(pair) for pair in found.pairs)
-    retrieval = found.to_dict(items=queries <= _MOST_QUERIES_STORED)
-    clock.lap("retrieval")
-    curve = layer_curve(replace(task, progress=False), corpus, encoder, layers)
-    clock.lap("layers")
-    chosen = choose_examples(found, config.examples, seed=config.seed)
-    examples = map_examples(chosen, found, corpus, encoder, cache_dir, center=config.center)
-    clock.lap("examples")
-    measured = _transcribed(config, corpus, encoder)
-    clock.lap("transcription")
-    return RunResult(
-        encoder=name,
-        made_by=encoder.made_by,
-        suite=SUITE,
-        key=key,
-        config=_settings(config),
-        corpus=described,
-        retrieval=retrieval,
-        layers=tuple(curve),
-        transcription=tuple(measurement_to_dict(m) for m in measured),
-        examples=tuple(examples),
-        seconds=seconds,
-        versions=_versions(),
-    )
-
-
-class _Clock:
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self._seconds = seconds
-        self._last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self._seconds[name] = round(now - self._last, 3)
-        self._last = now
-
-
-def _transcribed(config: RunConfig, corpus: Corpus, encoder: Encoder) -> list[Measurement]:
-    """CER where the encoder can transcribe and the corpus has something to compare with."""
-    # A control with random weights has the method but nothing to read with.
-    if not config.cer or getattr(encoder, "tokenizer", None) is None:
-        return []
-    dialect = config.transcripts == "dialect"
-    if not any(i.audio and (i.transcript or (not dialect and i.translation)) for i in corpus.items):
-        return []
-    task = Transcription(
-        transcripts=config.transcripts,
-        split=config.split,
-        bootstrap=config.bootstrap,
-        level=config.level,
-        seed=config.seed,
-    )
-    return task.run(corpus, encoder)
-
-
-def _versions() -> dict[str, str]:
-    found = {"isogloss": __version__, "python": platform.python_version()}
-    for package in ("numpy", "torch"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {**found, "platform": f"{sys.platform} {platform.machine()}"}
-
-
-def _line(result: RunResult) -> str:
-    mean = result.measure("R@1")
-    if mean is None:
-        return f"{result.encoder}: done"
-    interval = (
-        "" if mean["low"] is None else f" [{100 * mean['low']:.1f}, {100 * mean['high']:.1f}]"
-    )
-    return f"{result.encoder}: R@1 {100 * mean['value']:.1f} %{interval}"

@@ -1,7 +1,7 @@
 """Results of runs on disk: one JSON file for each encoder and suite, whole or absent.
 
 OUT/run.json                           what was run on which corpus, and the order of results
-OUT/results/<suite>/<encoder>.json     one `RunResult`
+OUT/results/<suite>/<encoder>.json     one `RunResult`, written again after each of its tasks
 """
 
 from __future__ import annotations
@@ -14,15 +14,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from isogloss._files import write_json
-from isogloss.errors import IsoglossError
+from isogloss.bench.migrate import FORMAT, migrated_result, migrated_run
+from isogloss.errors import IsoglossError, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["FORMAT", "RunRecord", "RunResult", "load_results", "load_run", "save_result"]
+__all__ = [
+    "FORMAT",
+    "RunRecord",
+    "RunResult",
+    "load_results",
+    "load_run",
+    "load_runs",
+    "save_result",
+]
 
-FORMAT = 1
 _RUN_KEY = "isogloss_run"
 _RESULT_KEY = "isogloss_result"
 _SLUG = re.compile(r"[^A-Za-z0-9._-]+")
@@ -35,16 +43,18 @@ class RunResult:
     Attributes:
         encoder: the name that was asked for, such as 'own:exp/a'.
         made_by: everything that changes the encoder's values.
-        suite: which experiment; 'speech_retrieval'.
-        key: checksum of all that changes the numbers; equal keys need no second run.
+        suite: which experiment, such as 'demo'; 'speech_retrieval' for a manifest or recipe.
+        key: checksum of corpus, settings and weights; results of another key are run again.
         config: the run's configuration.
         corpus: its name, sha, number of items, licence, source.
-        retrieval: `RetrievalResult.to_dict()`.
+        retrieval: `RetrievalResult.to_dict()` of the suite's first retrieval; {} before it is
+            done, or where the suite has none.
         layers: for each layer its number, label, and measurements by name.
         transcription: measurements of `Transcription`, the first over all items.
         examples: chosen queries with what they found and similarity maps (see `examples.py`).
         seconds: wall time by stage.
         versions: of isogloss and what it computed with.
+        tasks: for each task that is done, by its name in the suite, its entry (see `entries.py`).
     """
 
     encoder: str
@@ -53,21 +63,22 @@ class RunResult:
     key: str
     config: Mapping[str, Any]
     corpus: Mapping[str, Any]
-    retrieval: Mapping[str, Any]
+    retrieval: Mapping[str, Any] = field(default_factory=dict)
     layers: tuple[Mapping[str, Any], ...] = ()
     transcription: tuple[Mapping[str, Any], ...] = ()
     examples: tuple[Mapping[str, Any], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def measure(self, name: str) -> Mapping[str, Any] | None:
         """The mean over all ordered pairs: 'value', 'low', 'high', 'n', ...; None when absent."""
-        found: Mapping[str, Any] | None = self.retrieval["measures"].get(name)
+        found: Mapping[str, Any] | None = self.retrieval.get("measures", {}).get(name)
         return found
 
     def pair(self, query: str, target: str) -> Mapping[str, Any] | None:
         """The stored pair from set `query` into set `target`; None when there is none."""
-        for pair in self.retrieval["pairs"]:
+        for pair in self.retrieval.get("pairs", ()):
             if (pair["query"], pair["target"]) == (query, target):
                 found: Mapping[str, Any] = pair
                 return found
@@ -76,11 +87,12 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """`run.json`: the configuration, the corpus (with the manifest's path), and result files."""
+    """One suite in `run.json`: configuration, corpus (with the manifest's path), result files."""
 
     config: Mapping[str, Any]
     corpus: Mapping[str, Any]
     results: tuple[str, ...] = ()
+    suite: str = "speech_retrieval"
 
 
 def save_result(result: RunResult, out: Path) -> Path:
@@ -101,18 +113,19 @@ def result_file(encoder: str, suite: str) -> str:
 
 
 def load_result(path: Path) -> RunResult:
-    """The result in the file at `path`.
+    """The result in the file at `path`, of this format or an older one.
 
     Raises:
         IsoglossError: the file is damaged, no result, or of a newer format.
         OSError: it cannot be read.
     """
     values = _read(path, _RESULT_KEY)
-    names = {f.name for f in dataclasses.fields(RunResult)}
     needed = {"encoder", "made_by", "suite", "key", "config", "corpus", "retrieval"}
     missing = sorted(needed - values.keys())
     if missing:
         raise IsoglossError(f"{path}: not a whole result, {missing[0]} is missing; run it again")
+    values = migrated_result(values, values[_RESULT_KEY])
+    names = {f.name for f in dataclasses.fields(RunResult)}
     chosen = {name: value for name, value in values.items() if name in names}
     for name in ("layers", "transcription", "examples"):
         chosen[name] = tuple(chosen.get(name, ()))
@@ -120,12 +133,19 @@ def load_result(path: Path) -> RunResult:
 
 
 def save_run(record: RunRecord, out: Path) -> None:
-    """Write `out/run.json`."""
-    write_json(out / "run.json", {_RUN_KEY: FORMAT, **dataclasses.asdict(record)})
+    """Write `record` into `out/run.json`, beside the records of other suites."""
+    path = out / "run.json"
+    records = load_runs(out) if path.is_file() else {}
+    records[record.suite] = record
+    suites = {
+        name: {"config": r.config, "corpus": r.corpus, "results": list(r.results)}
+        for name, r in records.items()
+    }
+    write_json(path, {_RUN_KEY: FORMAT, "suites": suites})
 
 
-def load_run(out: Path) -> RunRecord:
-    """The record of the run in `out`.
+def load_runs(out: Path) -> dict[str, RunRecord]:
+    """The record of every suite that was run in `out`, by its name.
 
     Raises:
         IsoglossError: there is none, it is damaged, or it is of a newer format.
@@ -137,20 +157,50 @@ def load_run(out: Path) -> RunRecord:
         )
     values = _read(path, _RUN_KEY)
     try:
-        return RunRecord(values["config"], values["corpus"], tuple(values["results"]))
+        suites = migrated_run(values, values[_RUN_KEY])["suites"]
+        return {
+            name: RunRecord(r["config"], r["corpus"], tuple(r["results"]), name)
+            for name, r in suites.items()
+        }
     except KeyError as error:
         raise IsoglossError(f"{path}: {error} is missing; run the benchmark again") from error
 
 
-def load_results(out: Path) -> list[RunResult]:
-    """Every finished result of the run in `out`, in the run's order.
+def load_run(out: Path, suite: str | None = None) -> RunRecord:
+    """The record of the run in `out`; of `suite`, where several were run there.
 
     Raises:
-        IsoglossError: there is no run or no finished result, or a file is damaged or of a newer
-            format.
+        IsoglossError: as `load_runs`, or several suites were run and none is named.
+        UnknownName: `suite` was not run there; near matches are offered.
     """
-    record = load_run(out)
-    found = [load_result(out / name) for name in record.results if (out / name).is_file()]
+    records = load_runs(out)
+    if suite is None and len(records) != 1:
+        raise IsoglossError(f"{out} holds several suites: {', '.join(records)}; name one")
+    name = next(iter(records)) if suite is None else suite
+    if name not in records:
+        raise UnknownName(f"suite in {out}", name, records)
+    return records[name]
+
+
+def load_results(out: Path, suite: str | None = None) -> list[RunResult]:
+    """Every result of the run in `out`, in the run's order; also those with tasks still to do.
+
+    Results that another process wrote into the same folder follow, by name.
+
+    Args:
+        out: the folder of a run.
+        suite: which, where several were run there.
+
+    Raises:
+        IsoglossError: there is no run or no result, several suites were run and none is named, or
+            a file is damaged or of a newer format.
+        UnknownName: `suite` was not run there.
+    """
+    record = load_run(out, suite)
+    # Of several processes that began at once, run.json may only name the encoders of the last.
+    others = sorted((out / "results" / record.suite).glob("*.json"))
+    paths = dict.fromkeys([*(out / name for name in record.results), *others])
+    found = [load_result(path) for path in paths if path.is_file()]
     if not found:
         raise IsoglossError(f"{out} holds no finished result; repeat the run to go on with it")
     return found

@@ -67,7 +67,8 @@ def phonetic_basis(result: RunResult) -> str:
 
     It falls back to transcripts, pair by pair of sets, where items have no phones.
     """
-    found = frozenset(pair.get("phonetic_basis") for pair in result.retrieval["pairs"])
+    pairs = result.retrieval.get("pairs", ())
+    found = frozenset(pair.get("phonetic_basis") for pair in pairs)
     return _BASES.get(found - {None}, "")
 
 
@@ -92,6 +93,9 @@ def encoder_label(encoder: str) -> str:
         return "log-mel frames"
     if kind == "random":
         return f"random weights ({argument or 'tiny'})"
+    if argument.startswith("/"):
+        # Of a folder on this disk the last name tells enough; a name such as 'a/b' is kept whole.
+        return f"{kind}:{argument.rstrip('/').rpartition('/')[2]}"
     return encoder
 
 
@@ -184,12 +188,13 @@ def summarise(results: Sequence[RunResult]) -> dict[str, Any]:
                 "made_by": r.made_by,
                 "measures": {
                     name: {k: v for k, v in mean.items() if k != "signature"}
-                    for name, mean in r.retrieval["measures"].items()
+                    for name, mean in r.retrieval.get("measures", {}).items()
                 },
-                "buckets": list(r.retrieval["buckets"]),
+                "tasks": {name: _plain_entry(entry) for name, entry in r.tasks.items()},
+                "buckets": list(r.retrieval.get("buckets", ())),
                 "layers": list(r.layers),
                 "transcription": list(r.transcription),
-                "signature": dict(r.retrieval["signature"]),
+                "signature": dict(r.retrieval.get("signature", {})),
                 "seconds": dict(r.seconds),
                 "versions": dict(r.versions),
             }
@@ -199,9 +204,19 @@ def summarise(results: Sequence[RunResult]) -> dict[str, Any]:
     }
 
 
+def _plain_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's entry without the statistics of single items."""
+    kept = {k: v for k, v in entry.items() if k not in ("tables", "item_keys", "measurements")}
+    measured = [
+        {k: v for k, v in m.items() if k not in ("per_item", "item_keys")}
+        for m in entry.get("measurements", ())
+    ]
+    return {**kept, "measurements": measured}
+
+
 def _pair_rows(results: Iterable[RunResult]) -> Iterable[dict[str, Any]]:
     for result in results:
-        for pair in result.retrieval["pairs"]:
+        for pair in result.retrieval.get("pairs", ()):
             row: dict[str, Any] = {
                 "encoder": result.encoder,
                 "query": pair["query"],

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isogloss.cli.bench_suites import add_compare, add_list, named_suite, run_named
 from isogloss.cli.tables import print_json, print_table, talk
 
 if TYPE_CHECKING:
@@ -18,12 +19,15 @@ __all__ = ["add_parser", "print_matrices"]
 
 _RUN_EXAMPLE = """\
 examples:
+  isogloss bench run demo --encoder own:exp/a --out results
+  isogloss bench run words-cmn-yue --encoder own:exp/a --encoder hf:NAME --data DIR --out results
   isogloss bench run corpus/manifest.jsonl --encoder own:exp/a --encoder mel: \\
       --encoder random:tiny --layers all --out results
   isogloss bench run yubao.jsonl --encoder own:exp/a --by site --center --out results-yubao
   isogloss bench run recipe.toml --out results
 
-A recipe is the same in TOML (corpus and own: paths start at its folder):
+A suite is several tasks on one corpus (isogloss bench list); a copy of its TOML file, changed, runs
+too. A recipe is one retrieval in TOML (corpus and own: paths start at its folder):
   corpus = "corpus/manifest.jsonl"
   encoders = ["own:exp/a", "mel:", "random:tiny"]
   by = "variety"
@@ -51,18 +55,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     verbs = noun.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add_run(verbs)
+    add_list(verbs)
+    add_compare(verbs)
     _add_report(verbs)
 
 
 def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = verbs.add_parser(
         "run",
-        help="retrieve with every encoder and keep the results",
-        description="Retrieve with every encoder and keep the results; prints the matrix of R@1.",
+        help="run a suite, or retrieve in a corpus, with every encoder and keep the results",
+        description=(
+            "Run every task of a suite, or one retrieval in a corpus, with every encoder, and keep "
+            "the results; prints the comparison of a suite, or the matrix of R@1."
+        ),
         epilog=_RUN_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run.add_argument("source", type=Path, metavar="MANIFEST|RECIPE", help=".toml is a recipe")
+    run.add_argument(
+        "source",
+        type=Path,
+        metavar="SUITE|MANIFEST|RECIPE",
+        help="a suite's name, a manifest, or a TOML file of a suite or recipe",
+    )
     run.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of results")
     # Options of a run default to None, so that a recipe is changed only where one is given.
     run.add_argument(
@@ -71,6 +85,18 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         dest="encoders",
         metavar="NAME",
         help="own:FOLDER, mel:, random:SIZE[:SEED]; repeat it, the one under test first",
+    )
+    run.add_argument(
+        "--data", type=Path, metavar="DIR", help="of a suite: its data; default: ISOGLOSS_DATA"
+    )
+    run.add_argument(
+        "--task", action="append", dest="tasks", metavar="NAME", help="of a suite: only this one"
+    )
+    run.add_argument(
+        "--no-floors",
+        dest="floors",
+        action="store_false",
+        help="of a suite: without log-mel frames and random weights",
     )
     run.add_argument("--by", choices=("variety", "site", "group"), help="default: variety")
     run.add_argument("--split", metavar="NAME", help="default: test; 'all' takes every item")
@@ -111,6 +137,7 @@ def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     report.add_argument("folder", type=Path, metavar="DIR", help="what bench run wrote")
+    report.add_argument("--suite", metavar="NAME", help="one of several in DIR; default: each")
     report.add_argument("--html", type=Path, metavar="FILE", help="default: DIR/report.html")
     report.add_argument("--csv", action="store_true", help="also DIR/results.csv")
     report.add_argument("--json", action="store_true", help="also DIR/results.json")
@@ -122,14 +149,18 @@ def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _run(args: argparse.Namespace) -> int:
-    from isogloss.bench import run_benchmark, summarise
+    from isogloss.bench import Failure, run_benchmark, summarise
     from isogloss.corpora import read_corpus
 
     try:
-        manifest, config = _config(args)
+        wanted = named_suite(args) or _config(args)
     except ValueError as error:
         talk(f"isogloss bench run: {error}")
         return 2
+    if not isinstance(wanted, tuple):
+        return run_named(args, wanted)
+    manifest, config = wanted
+    failures: list[Failure] = []
     results = run_benchmark(
         read_corpus(manifest),
         config,
@@ -138,6 +169,7 @@ def _run(args: argparse.Namespace) -> int:
         progress=not args.quiet,
         manifest=manifest,
         say=talk,
+        failures=failures,
     )
     if args.json:
         print_json(summarise(results))
@@ -147,7 +179,9 @@ def _run(args: argparse.Namespace) -> int:
     for broken in results[0].retrieval["unreadable"][:10]:
         talk(f"left out {broken['item']}: {broken['reason']}")
     talk(f"page, tables and pictures: isogloss bench report {args.out}")
-    return 1 if unreadable else 0
+    for failure in failures:
+        talk(f"failed: {failure}")
+    return 1 if unreadable or failures else 0
 
 
 def _config(args: argparse.Namespace) -> tuple[Path, RunConfig]:
@@ -218,27 +252,41 @@ def _mean_row(label: str, result: RunResult, measure: str) -> list[object]:
 def _report(args: argparse.Namespace) -> int:
     from isogloss import bench
 
-    results = bench.load_results(args.folder)
-    corpus = _corpus(args.manifest, results[0])
-    page = args.html or args.folder / "report.html"
-    bench.write_report(results, corpus, page, title=args.title, train_logs=_train_logs(results))
-    written = [page]
-    if args.csv:
-        bench.write_results_csv(results, args.folder / "results.csv")
-        written.append(args.folder / "results.csv")
-    if args.json:
-        bench.write_results_json(results, args.folder / "results.json")
-        written.append(args.folder / "results.json")
-    if args.latex:
-        bench.write_latex(results, args.folder / "matrix.tex")
-        written.append(args.folder / "matrix.tex")
-    if args.png:
-        bench.write_matrix_png(results, args.folder / "matrix.png")
-        written.append(args.folder / "matrix.png")
-        if bench.write_layers_png(results, args.folder / "layers.png"):
-            written.append(args.folder / "layers.png")
+    suites = [args.suite] if args.suite else list(bench.load_runs(args.folder))
+    written: list[Path] = []
+    for suite in suites:
+        results = bench.load_results(args.folder, suite)
+        corpus = _corpus(args.manifest, results[0])
+        # One suite keeps the plain names; of several each has its own.
+        end = "" if len(suites) == 1 else f"-{suite}"
+        page = args.html or args.folder / f"report{end}.html"
+        bench.write_report(results, corpus, page, title=args.title, train_logs=_train_logs(results))
+        written += [page, *_files(args, results, end)]
     print_table(["written"], [[str(path)] for path in written])
     return 0
+
+
+def _files(args: argparse.Namespace, results: Sequence[RunResult], end: str) -> list[Path]:
+    """The files beside the page that were asked for; pictures need a retrieval."""
+    from isogloss import bench
+
+    written = []
+    whole = [result for result in results if result.retrieval]
+    if args.csv and whole:
+        bench.write_results_csv(whole, args.folder / f"results{end}.csv")
+        written.append(args.folder / f"results{end}.csv")
+    if args.json:
+        bench.write_results_json(results, args.folder / f"results{end}.json")
+        written.append(args.folder / f"results{end}.json")
+    if args.latex and whole:
+        bench.write_latex(whole, args.folder / f"matrix{end}.tex")
+        written.append(args.folder / f"matrix{end}.tex")
+    if args.png and whole:
+        bench.write_matrix_png(whole, args.folder / f"matrix{end}.png")
+        written.append(args.folder / f"matrix{end}.png")
+        if bench.write_layers_png(whole, args.folder / f"layers{end}.png"):
+            written.append(args.folder / f"layers{end}.png")
+    return written
 
 
 def _corpus(manifest: Path | None, result: RunResult) -> Corpus | None:

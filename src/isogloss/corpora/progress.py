@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["with_progress"]
+__all__ = ["progress_bar", "with_progress"]
 
 T = TypeVar("T")
 _QUIET_SECONDS = 2.0
@@ -37,3 +38,32 @@ def with_progress(items: Iterable[T], label: str, *, total: int | None = None) -
         for item in iterator:
             yield item
             progress.advance(task)
+
+
+@contextmanager
+def progress_bar(label: str, total: float) -> Iterator[Callable[[float], None]]:
+    """A function to call with the work done since its last call; `total` is all of it.
+
+    After 2 s a bar with the time left appears on stderr, when that is a terminal.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    bar = Progress(console=console, disable=not console.is_terminal, transient=True)
+    task = bar.add_task(label, total=max(total, 1e-9))
+    began = time.monotonic()
+    started = False
+
+    def advance(amount: float) -> None:
+        nonlocal started
+        bar.advance(task, amount)
+        if not started and time.monotonic() - began > _QUIET_SECONDS:
+            started = True
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        if started:
+            bar.stop()
