@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -155,3 +156,76 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     one = Corpus("one", tuple(i for i in corpus.items if i.extra["intent"] == "rain"))
     with pytest.raises(ValueError, match="1 classes of 'intent'"):
         IntentClassification("deu").run(one, Named())
+
+
+def test_what_items_lack_is_counted(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    items = list(corpus.items)
+    items[20] = dataclasses.replace(items[20], extra={})
+    items[21] = dataclasses.replace(items[21], audio=None, start_seconds=None, end_seconds=None)
+    items[22] = dataclasses.replace(items[22], text=None)
+    items[23] = dataclasses.replace(items[23], audio=str(tmp_path / "gone.wav"))
+    found = IntentClassification("deu").run(Corpus("c", tuple(items)), Named(reads=RAIN))
+    signature = found[0].signature
+    assert signature["left_out"] == {"no intent": 1, "no audio": 1, "no text": 1}
+    assert signature["unreadable"] == 1
+    assert {m.n for m in found if "accuracy" in m.name} == {8}
+    # Where only texts are read, a recording that is gone is nobody's business.
+    texts = IntentClassification("deu", routes=("text",)).run(Corpus("c", tuple(items)), Named())
+    assert {m.n for m in texts if "accuracy" in m.name} == {9}
+
+
+def test_nothing_to_hear(tmp_path: Path) -> None:
+    silent = tuple(
+        dataclasses.replace(item, audio=None, start_seconds=None, end_seconds=None)
+        for item in corpus_of(tmp_path).items
+    )
+    with pytest.raises(ValueError, match="6 x no audio"):
+        IntentClassification("deu").run(Corpus("c", silent), Named())
+    corpus = corpus_of(tmp_path)
+    gone = tuple(
+        dataclasses.replace(item, audio=str(tmp_path / "gone.wav"))
+        if item.split == "train"
+        else item
+        for item in corpus.items
+    )
+    with pytest.raises(ValueError, match="0 classes of 'intent' among 0 items.*cannot be read"):
+        IntentClassification("deu").run(Corpus("c", gone), Named())
+
+
+def test_a_cascade_alone_needs_an_encoder_that_transcribes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="named cannot transcribe"):
+        IntentClassification("deu", routes=("cascade",)).run(
+            corpus_of(tmp_path), Named(made_by="named")
+        )
+
+
+def test_punctuation_and_case_tell_nothing(tmp_path: Path) -> None:
+    """Transcripts come without them, so that a classifier of correct text must not lean on them."""
+    items = tuple(
+        dataclasses.replace(
+            item, text=f"{item.text}?".title() if item.split == "test" else item.text
+        )
+        for item in corpus_of(tmp_path).items
+    )
+    found = IntentClassification("deu", routes=("text",)).run(Corpus("c", items), Named())
+    assert values(found)["text accuracy deu"] == 1.0
+
+
+def test_a_word_that_decides_is_not_drowned_by_rare_ones(tmp_path: Path) -> None:
+    """Each text has one telling word among letters that occur nowhere else."""
+    items = []
+    for i in range(60):
+        intent = ("rain", "alarm")[i % 2]
+        noise = "".join(chr(0x4E00 + 40 * i + j) for j in range(40))
+        items.append(
+            Item(
+                f"u{i}",
+                "deu",
+                text=f"{intent} {noise}",
+                split="train" if i < 20 else "test",
+                extra={"intent": intent},
+            )
+        )
+    found = IntentClassification("deu", routes=("text",)).run(Corpus("c", tuple(items)), Named())
+    assert values(found) == {"text accuracy deu": 1.0}

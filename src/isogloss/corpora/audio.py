@@ -26,6 +26,7 @@ __all__ = [
     "AudioInfo",
     "BrokenAudio",
     "audio_blocks",
+    "mono_blocks",
     "probe_audio",
     "read_audio",
     "write_wav",
@@ -108,6 +109,32 @@ def read_audio(
         ValueError: the times are negative, not finite or do not rise, or the rate is not positive.
         MissingExtra: a decoder or soxr is not installed.
     """
+    pieces = list(
+        mono_blocks(
+            path,
+            start_seconds=start_seconds,
+            end_seconds=end_seconds,
+            sample_rate_hz=sample_rate_hz,
+        )
+    )
+    if len(pieces) == 1:
+        return pieces[0]
+    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
+
+
+def mono_blocks(
+    path: str | Path,
+    *,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+    sample_rate_hz: int = 16000,
+) -> Iterator[FloatArray]:
+    """The samples of `read_audio` in blocks of about 10 s or less: a day of sound fits in memory.
+
+    (S,) float32 each, some perhaps empty; joined they are what `read_audio` returns, bit for bit.
+    No block comes out of a recording without samples. Arguments and errors are those of
+    `read_audio`; damage is reported when the block that shows it is reached.
+    """
     _check_times(start_seconds, end_seconds)
     if sample_rate_hz <= 0:
         raise ValueError(f"sample_rate_hz must be positive, got {sample_rate_hz}")
@@ -120,10 +147,7 @@ def read_audio(
         )
         if source.sample_rate_hz != sample_rate_hz:
             mono = _resampled(mono, source.sample_rate_hz, sample_rate_hz)
-        pieces = list(mono)
-    if len(pieces) == 1:
-        return pieces[0]
-    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
+        yield from mono
 
 
 def _mono(path: Path, block: FloatArray) -> FloatArray:

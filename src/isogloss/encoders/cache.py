@@ -214,7 +214,8 @@ def _key(made_by: str, item: Item) -> str:
     else:
         identity = ["text", item.text]
     described = json.dumps([_FORMAT, made_by, item.variety, *identity], ensure_ascii=False)
-    return hashlib.sha256(described.encode()).hexdigest()
+    # File names need not be valid Unicode.
+    return hashlib.sha256(described.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _path(cache_dir: Path, key: str) -> Path:

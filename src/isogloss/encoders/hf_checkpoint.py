@@ -215,7 +215,9 @@ def _front_end(source: Source, family: Family) -> tuple[Any, Path, dict[str, Any
         if path is None or not isinstance(values, dict) or not values:
             raise source.missing(
                 f"{_FRONT_END} (nor a feature_extractor in {_PROCESSOR})",
-                "which says how sound becomes the model's input; copy it from the original model",
+                "which says how sound becomes the model's input; copy it from the original model, "
+                f"or write it: transformers.{family.extractor.partition(':')[2]}"
+                "(...).save_pretrained(FOLDER)",
             )
     wanted = _attribute(family.extractor)
     kind = values.get("feature_extractor_type", wanted.__name__)

@@ -17,7 +17,10 @@ __all__ = ["encoder_names", "load_encoder"]
 
 # Kind of encoder to the function that makes one from what follows the colon.
 _LOADERS = {
+    "funasr": "isogloss.encoders.funasr:load",
+    "hf": "isogloss.encoders.hf:load",
     "mel": "isogloss.encoders.mel:load",
+    "onnx": "isogloss.encoders.onnx:load",
     "own": "isogloss.encoders.own:load",
     "random": "isogloss.encoders.own:load_random",
 }
@@ -29,6 +32,10 @@ def load_encoder(name: str, *, layer: int | None = None, device: str = "cpu") ->
 
     Args:
         name: 'own:FOLDER' for a model trained here (the folder with model.safetensors);
+            'hf:NAME_OR_PATH' for a public speech encoder of transformers (a folder, or
+            OWNER/NAME of the hub);
+            'onnx:FILE_OR_FOLDER' for an exported encoder, ours or one with a JSON beside it;
+            'funasr:NAME_OR_PATH' for SenseVoice-Small and Paraformer through funasr;
             'mel:' for log-mel frames, the floor; 'random:SIZE' or 'random:SIZE:SEED' for a
             Zipformer with random weights, the control (sizes micro, tiny, small,
             medium, large, xlarge).

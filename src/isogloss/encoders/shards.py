@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +145,8 @@ def encode_to_folder(
         raise ValueError(f"{len(items) - len(ids)} ids repeat; isogloss corpus check names them")
     if folder.is_file():
         raise IsoglossError(f"{folder} is a file; name a folder")
-    job = ShardJob(encoder, (folder / _PARTS).resolve(), layer, device, cache_dir)
+    cache = None if cache_dir is None else cache_dir.resolve()
+    job = ShardJob(encoder, (folder / _PARTS).resolve(), layer, device, cache)
     loaded = job.load()
     key = _job_key(loaded.made_by, items, shard_items)
     done = _finished(folder, key)
@@ -187,7 +189,7 @@ def read_folder(folder: Path) -> Sequences:
         raise IsoglossError(
             f"{error.filename} is missing; repeat the command that encodes, it goes on"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, EOFError) as error:
         raise IsoglossError(f"{folder}: {error}; remove the folder and encode again") from error
 
 
@@ -200,7 +202,7 @@ def _here(job: ShardJob, encoder: Encoder, shards: dict[int, list[Item]]) -> Ite
 def _job_key(made_by: str, items: Sequence[Item], shard_items: int) -> str:
     digest = hashlib.sha256(json.dumps([made_by, shard_items]).encode())
     for item in items:
-        heard = [item.id, item.audio, item.start_seconds, item.end_seconds, item.text]
+        heard = [item.id, item.variety, item.audio, item.start_seconds, item.end_seconds, item.text]
         digest.update(json.dumps(heard).encode())
     return digest.hexdigest()
 
@@ -213,7 +215,7 @@ def _claim(folder: Path, parts: Path, key: str) -> None:
             f"{folder} holds steps of other items or another encoder; choose another folder"
         )
     if note.is_file():
-        if json.loads(note.read_text(encoding="utf-8"))["key"] != key:
+        if _json(note).get("key") != key:
             raise IsoglossError(
                 f"{folder} holds a part of another job (other items, encoder or shard size); "
                 f"choose another folder or remove {parts}"
@@ -226,19 +228,30 @@ def _finished(folder: Path, key: str) -> EncodedFolder | None:
     path = folder / _DESCRIPTION
     if not path.is_file():
         return None
-    described = json.loads(path.read_text(encoding="utf-8"))
+    described = _json(path)
     if described.get("key") != key:
         return None
-    values = np.load(folder / "values.npy", mmap_mode="r")
+    # Whoever relies on the folder is told here if a file of it is gone or cut.
+    found = read_folder(folder)
     return EncodedFolder(
         folder,
-        len(described["ids"]),
-        len(values),
-        values.shape[1],
-        described["step_seconds"],
-        described["made_by"],
+        len(found),
+        len(found.values),
+        found.values.shape[1],
+        found.step_seconds,
+        found.made_by,
         tuple((name, reason) for name, reason in described["skipped"]),
     )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise IsoglossError(
+            f"{path}: not JSON ({error}); remove the folder and encode again"
+        ) from error
+    return found if isinstance(found, dict) else {}
 
 
 def _part(parts: Path, shard: int) -> Path:
@@ -249,7 +262,7 @@ def _read_part(path: Path) -> tuple[FloatArray, Any, dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return file["values"], file["lengths"], json.loads(str(file["described"]))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise IsoglossError(
             f"{path} cannot be read: {error}; remove it and repeat the command"
         ) from error

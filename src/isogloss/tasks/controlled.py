@@ -57,7 +57,7 @@ class ControlledRetrieval(Comparison):
 
     Attributes, besides those of `Comparison`:
         hard: how many wrong targets, those that sound nearest to the query, stand against the
-            right one; chance is 1 / (hard + 1).
+            right one; chance is 1 / (hard + 1), more in smaller pools.
         meaning: what tells how alike two sentences are in meaning: 'characters', TF-IDF of the
             characters and pairs of characters of the standard wording; 'words', TF-IDF of its
             content words (those in at most half of the sentences), which needs `words` on items of
@@ -141,6 +141,13 @@ class ControlledRetrieval(Comparison):
                 "sentences",
             )
         texts = standard_texts(corpus.items, standard=self.standard)
+        if not texts:
+            raise ValueError(
+                f"no item of '{corpus.name}' has a translation and none of '{self.standard}' a "
+                "transcript, so how alike sentences are in meaning is unknown; name the variety "
+                "that is written in standard wording (standard), or give vectors "
+                "(meaning='vectors')"
+            )
         units = {m: character_ngrams(text, script=self.script) for m, text in texts.items()}
         return (
             meaning_vectors(units),

@@ -7,6 +7,7 @@ each route is its gap.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +32,8 @@ __all__ = ["IntentClassification"]
 
 Route = Literal["speech", "text", "cascade"]
 _ROUTES: tuple[Route, ...] = ("speech", "text", "cascade")
+# N-grams kept, those of most training texts: the table of texts by n-grams is a dense one.
+_MOST_NGRAMS = 8000
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class IntentClassification:
     largest class.
 
     The cascade's classifier is trained on correct text and reads what the encoder transcribed; it
-    is left out for encoders that cannot transcribe. Attributes of speech are those of the
-    encoder: one that reads words badly may still tell intents apart.
+    is left out for encoders that cannot transcribe. Texts are compared in lower case and without
+    punctuation, which transcripts seldom have.
 
     Attributes:
         standard: code of the variety trained on.
@@ -94,34 +97,47 @@ class IntentClassification:
         """Accuracies and gaps of every route, varieties in the order of their codes.
 
         Items whose label was never seen in training count as wrong, and are counted in the
-        signature.
+        signature ('unseen'); items without a label, or without the text or the recording that a
+        route needs, take part in no route and are counted too ('left_out', 'unreadable').
 
         Raises:
-            ValueError: there is nothing to train on or to judge, or only one class.
+            ValueError: there is nothing to train on or to judge, only one class, or only the
+                cascade is asked of an encoder that cannot transcribe.
             IsoglossError: no recording can be read.
         """
-        train = self._items(corpus, self.train_split, {self.standard})
-        test = self._items(corpus, self.test_split, None)
-        classes = sorted({item.extra[self.label] for item in train})
-        if len(classes) < 2:
-            raise ValueError(
-                f"'{corpus.name}' has {len(classes)} classes of '{self.label}' among {len(train)} "
-                f"items of {self.standard} in split '{self.train_split}'; at least 2 are needed"
-            )
+        routes = self.routes
+        if getattr(encoder, "tokenizer", None) is None:
+            routes = tuple(route for route in routes if route != "cascade")
+        if not routes:
+            raise ValueError(f"{encoder.made_by} cannot transcribe, so there is no cascade")
+        train, left_out = self._items(corpus, self.train_split, {self.standard})
+        test, others = self._items(corpus, self.test_split, None)
+        left_out += others
         unreadable: list[tuple[str, str]] = []
+        vectors: dict[str, FloatArray] = {}
         if {"speech", "cascade"} & set(self.routes):
-            heard = [item for item in (*train, *test) if item.audio is not None]
             steps = encode_cached(
-                encoder, heard, self.cache_dir, progress=self.progress, skipped=unreadable
+                encoder,
+                [*train, *test],
+                self.cache_dir,
+                progress=self.progress,
+                skipped=unreadable,
             )
             vectors = dict(zip(steps.ids, mean_pool(steps).values, strict=True))
             # All routes are judged on the same items.
             train = [item for item in train if item.id in vectors]
             test = [item for item in test if item.id in vectors]
+        classes = sorted({item.extra[self.label] for item in train})
+        if len(classes) < 2 or not test:
+            raise ValueError(
+                f"'{corpus.name}' has {len(classes)} classes of '{self.label}' among {len(train)} "
+                f"items of {self.standard} in split '{self.train_split}', and {len(test)} items "
+                f"in split '{self.test_split}'; at least 2 classes and 1 item are needed"
+                + (f" ({len(unreadable)} recordings cannot be read)" if unreadable else "")
+            )
+        signature = self._signature(corpus, encoder, len(unreadable), left_out)
         found: list[Measurement] = []
-        for route in self.routes:
-            if route == "cascade" and getattr(encoder, "tokenizer", None) is None:
-                continue
+        for route in routes:
             if route == "speech":
                 rows = (self._stacked(train, vectors), self._stacked(test, vectors))
             else:
@@ -133,29 +149,38 @@ class IntentClassification:
                     [read[item.id] for item in test],
                     self.longest,
                 )
-            found += self._judged(
-                route, rows, train, test, classes, self._signature(corpus, encoder, unreadable)
-            )
+            found += self._judged(route, rows, train, test, classes, signature)
         return found
 
-    def _items(self, corpus: Corpus, split: str, varieties: set[str] | None) -> list[Item]:
+    def _items(
+        self, corpus: Corpus, split: str, varieties: set[str] | None
+    ) -> tuple[list[Item], Counter[str]]:
+        """The items of a split that every route can use, and how many lack what."""
         needs_text = bool({"text", "cascade"} & set(self.routes))
-        found = [
-            item
-            for item in corpus.items
-            if item.split == split
-            and (varieties is None or item.variety in varieties)
-            and item.extra.get(self.label)
-            and (not needs_text or _text_of(item))
-        ]
+        needs_audio = bool({"speech", "cascade"} & set(self.routes))
+        found: list[Item] = []
+        lacking: Counter[str] = Counter()
+        for item in corpus.items:
+            if item.split != split or (varieties is not None and item.variety not in varieties):
+                continue
+            if not item.extra.get(self.label):
+                lacking[f"no {self.label}"] += 1
+            elif needs_text and not _text_of(item):
+                lacking["no text"] += 1
+            elif needs_audio and item.audio is None:
+                lacking["no audio"] += 1
+            else:
+                found.append(item)
         if not found:
             named = f" of {', '.join(varieties)}" if varieties else ""
+            reasons = ", ".join(f"{n} x {reason}" for reason, n in lacking.items())
             splits = sorted({item.split or "none" for item in corpus.items})
             raise ValueError(
-                f"'{corpus.name}' has no item{named} in split '{split}' with a text and "
-                f"extra['{self.label}']; its splits are {', '.join(splits)}"
+                f"'{corpus.name}' has no item{named} in split '{split}' that can be used for the "
+                f"routes {', '.join(self.routes)} ({reasons or 'none at all'}); the label is "
+                f"extra['{self.label}'], its splits are {', '.join(splits)}"
             )
-        return found
+        return found, lacking
 
     @staticmethod
     def _stacked(items: Sequence[Item], vectors: Mapping[str, FloatArray]) -> FloatArray:
@@ -172,7 +197,14 @@ class IntentClassification:
     ) -> list[Measurement]:
         number = {name: i for i, name in enumerate(classes)}
         labels = np.array([number[item.extra[self.label]] for item in train])
-        guessed = fit_probe(rows[0], labels, len(classes), penalty=self.penalty).guess(rows[1])
+        probe = fit_probe(
+            rows[0],
+            labels,
+            len(classes),
+            penalty=self.penalty,
+            one_scale=route != "speech",
+        )
+        guessed = probe.guess(rows[1])
         right = {
             item.id: float(classes[guess] == item.extra[self.label])
             for item, guess in zip(test, guessed.tolist(), strict=True)
@@ -246,7 +278,7 @@ class IntentClassification:
         )
 
     def _signature(
-        self, corpus: Corpus, encoder: Encoder, unreadable: list[tuple[str, str]]
+        self, corpus: Corpus, encoder: Encoder, unreadable: int, left_out: Mapping[str, int]
     ) -> dict[str, Any]:
         return {
             "task": "intent",
@@ -257,10 +289,18 @@ class IntentClassification:
             "standard": self.standard,
             "train_split": self.train_split,
             "test_split": self.test_split,
-            "text": f"character 1- to {self.longest}-grams, TF-IDF fitted on the training texts",
-            "classifier": f"logistic regression, penalty {self.penalty}",
+            "pool": "mean",
+            "text": f"character 1- to {self.longest}-grams, at most {_MOST_NGRAMS}, lower case, no "
+            "punctuation; TF-IDF fitted on the training texts",
+            "classifier": f"logistic regression, penalty {self.penalty:g}; speech scaled by "
+            "dimension, text by one number",
             "head": self.head,
-            "unreadable": len(unreadable),
+            "left_out": dict(left_out),
+            "unreadable": unreadable,
+            "interval": f"bootstrap over items, {self.resamples} resamples, level {self.level}, "
+            f"seed {self.seed}"
+            if self.resamples
+            else None,
             "seed": self.seed,
             "isogloss": __version__,
         }
@@ -285,7 +325,8 @@ def _ngram_vectors(
     """TF-IDF of character n-grams, rows of length 1; units and weights are of `train` alone."""
     counted = [_ngrams(text, longest) for text in train]
     known = Counter(unit for counts in counted for unit in counts)
-    column = {unit: i for i, unit in enumerate(sorted(known))}
+    kept = sorted(known, key=lambda unit: (-known[unit], unit))[:_MOST_NGRAMS]
+    column = {unit: i for i, unit in enumerate(sorted(kept))}
     weight = np.array([np.log((1 + len(train)) / (1 + known[u])) + 1 for u in column])
 
     def vectors(rows: Sequence[Counter[str]]) -> FloatArray:
@@ -303,7 +344,11 @@ def _ngram_vectors(
 
 def _ngrams(text: str, longest: int) -> Counter[str]:
     # Blanks at the edges let an n-gram say that a word begins or ends.
-    padded = f" {' '.join(text.lower().split())} "
+    plain = "".join(
+        " " if unicodedata.category(c).startswith("P") else c
+        for c in unicodedata.normalize("NFKC", text).lower()
+    )
+    padded = f" {' '.join(plain.split())} "
     return Counter(
         padded[i : i + size]
         for size in range(1, longest + 1)

@@ -1,6 +1,6 @@
 """Vectors and labels in, a linear classifier out: multinomial logistic regression in numpy.
 
-Used by `probe`. Deterministic: it starts at zero and follows L-BFGS, so no seed is needed.
+Used by `probe` and `intent`. Deterministic: it starts at zero and follows L-BFGS, so no seed is needed.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def fit_probe(
     *,
     penalty: float = 1.0,
     least_spread: float = 0.0,
+    one_scale: bool = False,
     shares: Doubles | None = None,
 ) -> LinearProbe:
     """Multinomial logistic regression of `labels` on `values`, dimensions scaled to variance 1.
@@ -62,6 +63,8 @@ def fit_probe(
         classes: how many classes there are, at least 2.
         penalty: strength of the penalty; the inverse of scikit-learn's C.
         least_spread: standard deviation up to which a dimension counts as constant.
+        one_scale: scale all dimensions by one number, to variance 1 on average. For counts: scaled
+            each for itself, what occurs once would weigh as much as what occurs everywhere.
         shares: (C,) how large each class is to count, whatever its number of rows; None counts
             rows. In cross-validation each fold lacks other items, and what it lacks would tell
             which classes are judged.
@@ -86,8 +89,12 @@ def fit_probe(
     mean, spread = x.mean(axis=0), x.std(axis=0)
     # Rounding leaves a constant dimension a spread of its own.
     varies = spread > np.maximum(least_spread, 1e-9 * np.abs(mean))
+    if one_scale:
+        spread = np.full_like(spread, np.sqrt(np.mean(np.square(spread))))
     spread = np.where(varies, spread, np.inf)
-    x = (x - mean) / spread
+    # In place: thousands of texts by thousands of n-grams fill gigabytes.
+    x -= mean
+    x /= spread
     truth = np.eye(classes)[labels]
     counts = truth.sum(axis=0)
     weight = np.ones(len(x))

@@ -141,7 +141,7 @@ class Probe:
         held = self._held_out(items)
         units = {unit: _numbers(_unit_labels(items, unit)) for unit in held}
         self._check_units(truth, classes, units)
-        fold_of = [self._dealt(units[unit], unit) for unit in held]
+        fold_of = [self._dealt(units[unit], unit, truth) for unit in held]
         signature = {
             "task": "probe",
             "encoder": encoder.made_by,
@@ -164,7 +164,7 @@ class Probe:
         places = _numbers([str(label) for label in self._labels(items, center_by, corpus)])
         found: list[Measurement] = []
         for suffix, centred_by in (("", None), (" centred", places)):
-            guessed = self._guessed(vectors, truth, len(classes), fold_of, centred_by)
+            guessed = self._guessed(vectors, truth, classes, fold_of, centred_by)
             source = f"mean vector of each {center_by}, from training items"
             measured = accuracy_and_f1(
                 truth,
@@ -188,7 +188,7 @@ class Probe:
         self,
         vectors: FloatArray,
         truth: Rows,
-        classes: int,
+        classes: Sequence[str],
         fold_of: Sequence[Rows],
         centred_by: Rows | None,
     ) -> Rows:
@@ -196,18 +196,18 @@ class Probe:
         guessed = np.full(len(truth), -1, dtype=np.int64)
         # What centring leaves of a dimension by rounding must not be scaled up into a signal.
         floor = 1e-6 * float(np.abs(vectors).max())
-        shares = np.bincount(truth, minlength=classes) / len(truth)
+        shares = np.bincount(truth, minlength=len(classes)) / len(truth)
         cells = list(itertools.product(range(self.folds), repeat=len(fold_of)))
         for cell in with_progress(cells, "probing", total=len(cells)) if self.progress else cells:
             judged = np.all([fold == f for fold, f in zip(fold_of, cell, strict=True)], axis=0)
             if not judged.any():
                 continue
             apart = np.all([fold != f for fold, f in zip(fold_of, cell, strict=True)], axis=0)
-            missing = sorted(set(range(classes)) - set(truth[apart].tolist()))
+            missing = sorted(set(range(len(classes))) - set(truth[apart].tolist()))
             if missing:
                 raise ValueError(
-                    f"fold {cell} leaves no training item of class number {missing[0]}; use fewer "
-                    "folds or hold out less"
+                    f"what fold {cell} holds out leaves no training item of {self.target} "
+                    f"'{classes[missing[0]]}'; use fewer folds or hold out less"
                 )
             inside, outside = vectors[apart], vectors[judged]
             if centred_by is not None:
@@ -215,7 +215,7 @@ class Probe:
             probe = fit_probe(
                 inside,
                 truth[apart],
-                classes,
+                len(classes),
                 penalty=self.penalty,
                 least_spread=floor,
                 shares=shares,
@@ -287,17 +287,36 @@ class Probe:
                     f"Set folds, or hold_out without '{unit}' and say so"
                 )
 
-    def _dealt(self, numbers: Rows, unit: str) -> Rows:
-        """Fold of each item, (N,): units are shuffled, then dealt to the fold with fewest items."""
+    def _dealt(self, numbers: Rows, unit: str, truth: Rows) -> Rows:
+        """Fold of each item, (N,): units are shuffled, then dealt to the fold with fewest items.
+
+        Unless all units of a class would come to lie in that fold, which left none to train on.
+        """
         sizes = np.bincount(numbers)
+        classes_of: list[set[int]] = [set() for _ in sizes]
+        for u, c in zip(numbers.tolist(), truth.tolist(), strict=True):
+            classes_of[u].add(c)
+        waiting = Counter(c for classes in classes_of for c in classes)
+        folds_of: dict[int, set[int]] = {c: set() for c in waiting}
         order = list(range(len(sizes)))
         random.Random(f"{self.seed} {unit}").shuffle(order)
         order.sort(key=lambda u: -sizes[u])
         load = [0] * self.folds
         fold = np.empty(len(sizes), dtype=np.int64)
         for u in order:
-            fold[u] = load.index(min(load))
-            load[fold[u]] += int(sizes[u])
+            # The last unit of a class must not join all the others.
+            barred = {
+                f
+                for c in classes_of[u]
+                if waiting[c] == 1 and len(folds_of[c]) == 1
+                for f in folds_of[c]
+            }
+            open_to = [f for f in range(self.folds) if f not in barred] or range(self.folds)
+            fold[u] = chosen = min(open_to, key=lambda f: load[f])
+            load[chosen] += int(sizes[u])
+            for c in classes_of[u]:
+                waiting[c] -= 1
+                folds_of[c].add(chosen)
         dealt: Rows = fold[numbers]
         return dealt
 

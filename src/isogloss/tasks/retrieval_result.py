@@ -38,7 +38,8 @@ class PairResult:
         target_ids: (N,) items that may answer.
         scores: (N, N) float32, larger is nearer, after any adjustment.
         gold: rank of the right answer of each query, and ties.
-        wrong_by_margin: (N,) whether the best target by margin is wrong (xSIM).
+        wrong_by_margin: (N,) whether the best target by margin is wrong (xSIM), None where the
+            margin is undefined.
         matched: (N,) unadjusted score of each query with its right answer.
         unmatched: mean unadjusted score with wrong ones.
         baselines: ranks by edit similarity of 'phones', 'transcript', 'translation', as far as
@@ -48,6 +49,7 @@ class PairResult:
         distance: (N,) 1 - phonetic edit similarity of query and right answer.
         beats_neighbours: (N,) whether the right answer outscores the wrong targets that sound
             nearest to the query.
+        rivals: how many those are: fewer than asked for in a small pool.
         cognates: (N,) share of cognate words, NaN where unknown.
     """
 
@@ -59,7 +61,7 @@ class PairResult:
     target_ids: tuple[str, ...]
     scores: FloatArray
     gold: GoldRanks
-    wrong_by_margin: npt.NDArray[np.bool_]
+    wrong_by_margin: npt.NDArray[np.bool_] | None
     matched: FloatArray
     unmatched: float
     baselines: Mapping[str, GoldRanks] = field(default_factory=dict)
@@ -67,6 +69,7 @@ class PairResult:
     sound: FloatArray | None = None
     distance: FloatArray | None = None
     beats_neighbours: npt.NDArray[np.bool_] | None = None
+    rivals: int | None = None
     cognates: FloatArray | None = None
 
     def __len__(self) -> int:
@@ -139,7 +142,7 @@ class GroupTable:
 class RetrievalResult:
     """Everything one run of `SpeechRetrieval` found. `pairs` are ordered pairs of sets.
 
-    `site_groups` maps each set to its stratum: sites of one group are resampled together;
+    `strata` maps each set to its stratum: sites of one group are resampled together;
     `signature` names everything that changes the numbers; `left_out` counts items by reason and
     `unreadable` lists (item id, reason).
     """
@@ -225,7 +228,7 @@ class RetrievalResult:
         stacked = np.array(list(table.values()))
         drawn = f" and {self.signature.get('by', 'site')}s" if self._sites_resampled(found) else ""
         resampled = f"sentences{drawn}"
-        chances = [c for pair, _ in found if (c := _chance(measure, len(pair))) is not None]
+        chances = [c for pair, _ in found if (c := _chance(measure, pair)) is not None]
         per_sentence = np.nanmean(stacked, axis=0).astype(np.float32)
         return Measurement(
             f"{measure} {label}".rstrip(),
@@ -417,8 +420,8 @@ def _reciprocal_rank(pair: PairResult) -> Rows:
     return reciprocal
 
 
-def _margin_error(pair: PairResult) -> Rows:
-    return pair.wrong_by_margin.astype(np.float64)
+def _margin_error(pair: PairResult) -> Rows | None:
+    return None if pair.wrong_by_margin is None else pair.wrong_by_margin.astype(np.float64)
 
 
 def _hard(pair: PairResult) -> Rows | None:
@@ -439,9 +442,11 @@ def _basis_of(measure: str, pairs: Sequence[PairResult]) -> dict[str, str]:
     return {"phonetic_basis": " and ".join(sorted(bases))}
 
 
-def _chance(measure: str, targets: int) -> float | None:
+def _chance(measure: str, pair: PairResult) -> float | None:
     if measure.startswith("R@"):
-        return chance_level(targets, int(measure.split()[0][2:]))
+        return chance_level(len(pair), int(measure.split()[0][2:]))
+    if measure == "hard R@1" and pair.rivals is not None:
+        return chance_level(pair.rivals + 1)
     return None
 
 

@@ -146,7 +146,10 @@ def cosine_table(vectors: Mapping[str, FloatArray], meanings: Sequence[str]) -> 
     """
     missing = [meaning for meaning in meanings if meaning not in vectors]
     if missing:
-        raise ValueError(f"no vector for meaning '{missing[0]}' ({len(missing)} such meanings)")
+        raise ValueError(
+            f"nothing tells what meaning '{missing[0]}' is like ({len(missing)} of {len(meanings)} "
+            "have no standard wording, words or vector)"
+        )
     rows = np.array([vectors[meaning] for meaning in meanings], dtype=np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

@@ -36,9 +36,10 @@ class SpeechRetrieval(Comparison):
     """Speech-to-speech retrieval between all sets of a corpus that share meanings.
 
     Attributes, besides those of `Comparison`:
-        xsim_margin: margin of xSIM, 'ratio' as in LASER.
+        xsim_margin: margin of xSIM, 'ratio' as in LASER; pairs of sets where a neighbourhood's mean
+            is not above 0, so that there is no ratio, have no xSIM.
         hard: how many wrong targets, those that sound nearest to the query, 'hard R@1' sets
-            against the right one; its chance is 1 / (hard + 1).
+            against the right one; its chance is 1 / (hard + 1), more in smaller pools.
         ks: cut-offs of R@k.
     """
 
@@ -148,7 +149,7 @@ class SpeechRetrieval(Comparison):
             return
         scores = self.scores(compared.rows(a, meanings), compared.rows(b, meanings))
         adjusted = self.adjusted(scores)
-        margins = margin(scores, neighbours=self.neighbours, kind=self.xsim_margin)
+        margins = self._margins(scores)
         items_a = [a.items[m] for m in meanings]
         items_b = [b.items[m] for m in meanings]
         similar = {
@@ -161,7 +162,8 @@ class SpeechRetrieval(Comparison):
         phonetic = next((basis for basis in ("phones", "transcript") if basis in texts), None)
         ways = ((a, b, items_a, items_b, False), (b, a, items_b, items_a, True))
         for query, target, queries, targets, flipped in ways:
-            table, by_margin = (adjusted.T, margins.T) if flipped else (adjusted, margins)
+            table = adjusted.T if flipped else adjusted
+            by_margin = margins.T if flipped and margins is not None else margins
             sounds = {basis: s.T if flipped else s for basis, s in texts.items()}
             ranks: dict[str, GoldRanks] = {
                 basis: gold_ranks(s, gold) for basis, s in sounds.items()
@@ -175,7 +177,9 @@ class SpeechRetrieval(Comparison):
                 target_ids=tuple(item.id for item in targets),
                 scores=np.ascontiguousarray(table),
                 gold=gold_ranks(table, gold),
-                wrong_by_margin=gold_ranks(by_margin, gold).ranks > 1,
+                wrong_by_margin=None
+                if by_margin is None
+                else gold_ranks(by_margin, gold).ranks > 1,
                 matched=np.diagonal(scores).copy(),
                 unmatched=float(scores[wrong].mean(dtype=np.float64)),
                 baselines=ranks,
@@ -185,8 +189,20 @@ class SpeechRetrieval(Comparison):
                 beats_neighbours=None
                 if phonetic is None
                 else _beats(table, hard_negatives(sounds[phonetic], self.hard)),
+                rivals=min(self.hard, len(meanings) - 1),
                 cognates=None if np.isnan(cognates).all() else cognates,
             )
+
+    def _margins(self, scores: FloatArray) -> FloatArray | None:
+        """What xSIM is made of; None where the ratio is undefined."""
+        try:
+            return margin(scores, neighbours=self.neighbours, kind=self.xsim_margin)
+        except ValueError:
+            # Centred cosines of a small pool may have a neighbourhood below 0: no ratio, no xSIM,
+            # and no reason to refuse all the rest.
+            if self.xsim_margin != "ratio" or not np.isfinite(scores).all():
+                raise
+            return None
 
     def _with_bar(
         self, pairs: list[tuple[ParallelSet, ParallelSet]]
