@@ -20,7 +20,13 @@ def written(tmp_path, text: str):
 
 
 def test_every_shipped_suite_loads_and_is_short() -> None:
-    assert suite_names() == ("demo", "fleurs-sinitic", "words-cmn-yue", "yubao")
+    assert suite_names() == (
+        "demo",
+        "fleurs-sinitic",
+        "words-cmn-yue",
+        "xsid-intent",
+        "yubao",
+    )
     for name in suite_names():
         suite = load_suite(name)
         assert suite.name == name and suite.about
@@ -97,7 +103,7 @@ def test_an_unknown_suite_is_refused_with_a_near_one() -> None:
         load_suite("words-cmn-yeu")
 
 
-@pytest.mark.parametrize("kind", sorted(set(TASKS) - {"intent"}))
+@pytest.mark.parametrize("kind", sorted(set(TASKS)))
 def test_every_kind_is_a_frozen_dataclass_with_run(kind: str) -> None:
     cls = load_task(kind)
     assert cls.__dataclass_params__.frozen and callable(cls.run)

@@ -129,14 +129,21 @@ def _read(suite: Suite, folder: Path, work: Path) -> Prepared:
         reasons = "; ".join(f"{count} x {why}" for why, count in result.reasons().items())
         raise IsoglossError(f"{folder}: no recording of suite '{suite.name}' ({reasons})")
     manifest = work / "manifest.jsonl"
-    corpus = write_corpus(result.corpus, manifest)
+    skipped = list(result.skipped)
+    if suite.corpus.speak is None:
+        corpus = write_corpus(result.corpus, manifest)
+    else:
+        from isogloss.corpora.synth.speak import speak_corpus
+
+        corpus, unspoken = speak_corpus(result.corpus, work, **suite.corpus.speak)
+        skipped += unspoken
     if result.coverage is None:
         coverage = _counted(corpus, suite)
     else:
         counts = result.coverage.groups
         coverage = _coverage("group", {name: counts[name] for name in counts})
     notes = [f"{name}: not there, left out" for name in absent]
-    notes += [f"{s.item}: {s.reason}; {s.remedy}" for s in result.skipped]
+    notes += [f"{s.item}: {s.reason}; {s.remedy}" for s in skipped]
     if len(notes) > _NOTES:
         notes[_NOTES:] = [f"{len(notes) - _NOTES} more were left out"]
     return Prepared(corpus, manifest, coverage, tuple(notes))

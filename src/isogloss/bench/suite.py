@@ -40,6 +40,7 @@ class CorpusSpec:
             '?' is left out where the folder has nothing of that name.
         manifest: a manifest instead, relative to the TOML file.
         synth: fields of `SynthConfig` instead: spoken when no such corpus is found.
+        speak: options of `speak_corpus`: the reader's texts are given synthetic voices.
         by: what coverage is counted by where the reader does not count it.
     """
 
@@ -50,6 +51,7 @@ class CorpusSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     manifest: str | None = None
     synth: Mapping[str, Any] | None = None
+    speak: Mapping[str, Any] | None = None
     by: str = "variety"
 
 

@@ -38,6 +38,7 @@ SHOWN = {
         "partial Spearman meaning",
         "partial Spearman sound",
     ),
+    "intent": ("* accuracy *", "* gap *"),
     "probe": ("* probe accuracy",),
     "retrieval": ("R@1", "MRR"),
     "transcription": ("CER",),
