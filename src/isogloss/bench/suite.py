@@ -209,7 +209,7 @@ class _Head:
 
 
 def _corpus_spec(values: Mapping[str, Any], path: Path) -> CorpusSpec:
-    tables = {name: values[name] for name in ("options", "synth") if name in values}
+    tables = {name: values[name] for name in ("options", "synth", "speak") if name in values}
     for name, table in tables.items():
         if not isinstance(table, Mapping):
             raise ValueError(f"{path}: corpus.{name} is a table, got {table!r}")
