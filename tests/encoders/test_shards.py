@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ import torch
 
 from isogloss.encoders import encode_cached, load_encoder
 from isogloss.encoders.shards import ShardJob, encode_to_folder, read_folder
-from isogloss.errors import IsoglossError
+from isogloss.errors import IsoglossError, MissingExtra
 from isogloss.types import Item
 from makers import melody, write_wav
 
@@ -107,6 +109,8 @@ def test_bad_arguments_are_refused(items: list[Item], tmp_path: Path) -> None:
         encode_to_folder("mel:", items, tmp_path, shard_items=0)
 
 
+# Ray warns of its own options when it makes their defaults.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
 def test_two_ray_workers_give_what_one_process_gives_also_when_one_is_killed(
     items: list[Item], tmp_path: Path
 ) -> None:
@@ -135,7 +139,68 @@ def test_two_ray_workers_give_what_one_process_gives_also_when_one_is_killed(
 
 
 def ray_workers() -> list[int]:
-    """Processes of this test's Ray that run the encoder."""
-    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
-    lines = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
-    return [int(pid) for pid, command in lines if "MapWorker" in command]
+    """Processes of this test's Ray, and of no other on the machine, that run the encoder."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    parents = {int(row[0]): int(row[1]) for row in rows}
+
+    def is_ours(pid: int) -> bool:
+        while pid in parents and pid != os.getpid():
+            pid = parents[pid]
+        return pid == os.getpid()
+
+    return [int(row[0]) for row in rows if "MapWorker" in row[-1] and is_ours(int(row[0]))]
+
+
+def test_ids_of_any_kind_come_back(items: list[Item], tmp_path: Path) -> None:
+    names = ["a b", "ü/../字", 'x"y', "🙂", "n\\l\t", ",;"]
+    odd = [dataclasses.replace(item, id=name) for item, name in zip(items, names, strict=False)]
+    encode_to_folder("mel:", odd, tmp_path / "out", shard_items=4)
+    assert read_folder(tmp_path / "out").ids == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("values.npy", b""),
+        ("offsets.npy", b"\x93NUMPY"),
+        ("sequences.json", b"{"),
+        ("values.npy", None),
+    ],
+)
+def test_a_finished_folder_that_was_damaged_is_told(
+    file: str, content: bytes | None, items: list[Item], tmp_path: Path
+) -> None:
+    encode_to_folder("mel:", items[:3], tmp_path)
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(IsoglossError, match=r"encode again|is missing"):
+        read_folder(tmp_path)
+    with pytest.raises(IsoglossError, match=r"encode again|is missing"):
+        encode_to_folder("mel:", items[:3], tmp_path)
+
+
+def test_a_part_cut_short_is_named(
+    items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isogloss.encoders.shards._joined", lambda *_: None)
+    encode_to_folder("mel:", items[:4], tmp_path, shard_items=2)
+    monkeypatch.undo()
+    part = tmp_path / "parts" / "00000001.npz"
+    part.write_bytes(part.read_bytes()[:200])
+    with pytest.raises(IsoglossError, match=r"00000001\.npz cannot be read.*remove it and repeat"):
+        encode_to_folder("mel:", items[:4], tmp_path, shard_items=2)
+    part.unlink()
+    assert encode_to_folder("mel:", items[:4], tmp_path, shard_items=2).items == 4
+
+
+def test_without_ray(items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"isogloss\[ray\]"):
+        encode_to_folder("mel:", items[:2], tmp_path, ray_workers=2)
+    # Nothing is in the way of going on without.
+    assert encode_to_folder("mel:", items[:2], tmp_path).items == 2

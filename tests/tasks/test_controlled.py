@@ -144,7 +144,7 @@ def test_words_and_given_vectors_tell_meaning(corpus: Corpus, tmp_path: Path) ->
     assert "partial Pearson meaning" not in apart and "R@1" in apart
     assert apart["Pearson sound"].signature["cells"] == "wrong answers"
     np.savez(path, meanings=np.array(names[1:]), vectors=np.eye(N - 1))
-    with pytest.raises(ValueError, match="no vector for meaning 'm00'"):
+    with pytest.raises(ValueError, match="nothing tells what meaning 'm00' is like"):
         given.run(corpus, mind)
     np.savez(path, vectors=np.eye(N))
     with pytest.raises(IsoglossError, match=r"meanings\.npz: expected"):
@@ -172,7 +172,7 @@ def test_without_sound_or_meaning_it_refuses(corpus: Corpus) -> None:
             [dataclasses.replace(i, phones=None, transcript=None) for i in corpus.items]
         )
         ControlledRetrieval().run(mute, Heard(characters_of_translation))
-    with pytest.raises(ValueError, match="no vector for meaning"):
+    with pytest.raises(ValueError, match="so how alike sentences are in meaning is unknown"):
         ControlledRetrieval().run(without(translation=None, transcript=None), ear)
     with pytest.raises(ValueError, match="no item of 'cmn' has words"):
         ControlledRetrieval(meaning="words").run(without(words=()), ear)
@@ -213,3 +213,11 @@ def test_its_numbers_are_json(corpus: Corpus) -> None:
 
     found = ControlledRetrieval(bootstrap=20).run(corpus, Heard(one_hot_phones))
     json.dumps([measurement_to_dict(m) for m in found], allow_nan=False)
+
+
+def test_a_corpus_without_standard_wording_is_told_what_to_do(corpus: Corpus) -> None:
+    items = [dataclasses.replace(item, translation=None) for item in corpus.items]
+    with pytest.raises(
+        ValueError, match=r"no item .* has a translation and none of 'nan' .*vectors"
+    ):
+        ControlledRetrieval(standard="nan").run(corpus_of(items), Heard(one_hot_phones))

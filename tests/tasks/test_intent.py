@@ -172,7 +172,7 @@ def test_what_items_lack_is_counted(tmp_path: Path) -> None:
     assert {m.n for m in found if "accuracy" in m.name} == {8}
     # Where only texts are read, a recording that is gone is nobody's business.
     texts = IntentClassification("deu", routes=("text",)).run(Corpus("c", tuple(items)), Named())
-    assert {m.n for m in texts if "accuracy" in m.name} == {9}
+    assert {m.n for m in texts if "accuracy" in m.name} == {8, 10}
 
 
 def test_nothing_to_hear(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_nothing_to_hear(tmp_path: Path) -> None:
         else item
         for item in corpus.items
     )
-    with pytest.raises(ValueError, match="0 classes of 'intent' among 0 items.*cannot be read"):
+    with pytest.raises(ValueError, match=r"0 classes of .intent. among 0 items.*cannot be read"):
         IntentClassification("deu").run(Corpus("c", gone), Named())
 
 

@@ -204,3 +204,42 @@ def test_the_classifier_on_hard_input() -> None:
             fit_probe(*bad)
     with pytest.raises(ValueError, match="penalty"):
         fit_probe(np.ones((2, 2), np.float32), np.array([0, 1]), 2, penalty=0)
+
+
+def test_a_class_never_lies_in_one_fold_alone(tmp_path: Path) -> None:
+    """Four sentences of each of eight places: chance alone would put some into one fold of two."""
+    audio = audio_file(tmp_path)
+    items = [
+        spoken(audio, n, f"i{n:02d}", "cmn", meaning=f"m{n}", site=f"place {n % 8}", split="test")
+        for n in range(32)
+    ]
+    for seed in range(10):
+        probe = Probe("site", folds=2, least=2, bootstrap=0, seed=seed)
+        found = probe.run(
+            corpus_of(items),
+            Heard(lambda item: 5 * rng_of(str(item.site)).standard_normal((1, 12))),
+        )
+        assert found[0].value == 1.0
+
+
+def test_what_a_fold_leaves_without_training_is_named(tmp_path: Path) -> None:
+    audio = audio_file(tmp_path)
+    items = [
+        spoken(
+            audio,
+            10 * n + place,
+            f"{variety}{n}",
+            variety,
+            meaning=f"m{n}",
+            speaker=f"{variety}{n}",
+            split="test",
+        )
+        for n in range(2)
+        for place, variety in enumerate(VARIETIES)
+    ]
+    with pytest.raises(ValueError, match=r"leaves no training item of variety '(cmn|hak|yue)'"):
+        Probe(folds=2, least=2).run(corpus_of(items), Heard(noise_step))
+
+
+def noise_step(item: Item) -> np.ndarray:
+    return noise(item)[np.newaxis]

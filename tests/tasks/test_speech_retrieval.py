@@ -13,6 +13,7 @@ from isogloss.encoders import load_encoder
 from isogloss.scores import seqsim
 from isogloss.tasks import SpeechRetrieval, check_task
 from isogloss.types import Corpus, Item, Sequences
+from tasks.planted_voices import Heard, rng_of, spoken
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -399,3 +400,34 @@ def test_what_the_phonetic_baseline_rests_on_is_signed(audio: str) -> None:
     alone = corpus_of([dataclasses.replace(item, phones=None) for item in mixed.items])
     spelt = {m.name: m.signature for m in SpeechRetrieval(bootstrap=0).run(alone, Planted(1.0))}
     assert spelt["R@1 phonetic"]["phonetic_basis"] == "transcript"
+
+
+def test_a_pool_too_small_for_a_margin_has_no_xsim(audio: str) -> None:
+    """Two centred vectors are opposite, the mean of a neighbourhood is 0, and 1 / 0 no margin."""
+    items = [
+        spoken(
+            audio,
+            10 * n + place,
+            f"{variety}{n}",
+            variety,
+            meaning=f"m{n}",
+            phones=f"{n}",
+            split="test",
+        )
+        for n in range(2)
+        for place, variety in enumerate(("cmn", "yue"))
+    ]
+    task = SpeechRetrieval(score="cosine", center=True, bootstrap=0)
+    result = task.retrieve(
+        corpus_of(items), Heard(lambda i: rng_of(str(i.meaning)).standard_normal((1, 8)))
+    )
+    found = {m.name: m for m in result.measurements()}
+    assert found["R@1"].value == 1.0
+    assert "xSIM" not in found
+    assert result.to_dict()["measures"].keys() >= {"R@1", "hard R@1"}
+    # One wrong answer is all there is to be taken in by.
+    assert found["hard R@1"].signature["chance"] == 0.5
+    with pytest.raises(ValueError, match="ratio margin is undefined"):
+        dataclasses.replace(task, adjust="margin").run(
+            corpus_of(items), Heard(lambda i: rng_of(str(i.meaning)).standard_normal((1, 8)))
+        )

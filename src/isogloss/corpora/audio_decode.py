@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -246,7 +247,8 @@ def open_source(path: Path) -> Iterator[Source | AvSource]:
         except ImportError as error:
             raise MissingExtra("speech", "soundfile") from error
         try:
-            sound = soundfile.SoundFile(path)
+            # Bytes, since soundfile cannot encode names that are not UTF-8 (such as GBK).
+            sound = soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
         except soundfile.LibsndfileError:
             sound = None  # libsndfile does not know it; FFmpeg may
         if sound is not None:

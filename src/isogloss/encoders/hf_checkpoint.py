@@ -81,8 +81,8 @@ class Source:
         except (errors.HFValidationError, OSError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise IsoglossError(
-                f"cannot fetch {filename} of '{self.name}' from the hub: {reason}; "
-                + _HINT.format(name=self.name)
+                f"there is no folder '{self.name}', and cannot fetch {filename} of that name from "
+                f"the hub: {reason}; " + _HINT.format(name=self.name)
             ) from error
         return Path(found)
 
@@ -90,8 +90,8 @@ class Source:
         """The error that says that none of `filenames` is there, and what they are for."""
         if self.unreachable:
             return IsoglossError(
-                f"cannot fetch {filenames} of '{self.name}' from the hub: {self.unreachable}; "
-                + _HINT.format(name=self.name)
+                f"there is no folder '{self.name}', and cannot fetch {filenames} of that name from "
+                f"the hub: {self.unreachable}; " + _HINT.format(name=self.name)
             )
         return IsoglossError(f"{self.folder or self.name}: there is no {filenames}, {why}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,8 @@ def encode_with_ray(
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     rows = [{"shard": shard, "items": pickle.dumps(list(s))} for shard, s in shards.items()]
+    # Ray Data restarts lost workers and repeats their tasks without end by itself; to ask for it
+    # again is deprecated.
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Worker,
         fn_constructor_args=(job,),
@@ -57,8 +60,6 @@ def encode_with_ray(
         concurrency=min(workers, len(rows)),
         num_cpus=1,
         num_gpus=1 if job.device.startswith("cuda") else 0,
-        max_restarts=-1,
-        max_task_retries=-1,
     )
     try:
         for row in done.iter_rows():
@@ -72,6 +73,9 @@ class _Worker:
     """One process that encodes shards."""
 
     def __init__(self, job: ShardJob) -> None:
+        # A running cluster starts its workers in a folder of its own.
+        if job.started_in is not None and job.started_in.is_dir():
+            os.chdir(job.started_in)
         self._job = job
         self._encoder = job.load()
 

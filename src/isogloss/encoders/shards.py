@@ -14,6 +14,7 @@ import json
 import shutil
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,6 @@ from isogloss.types import Sequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from isogloss.types import Encoder, FloatArray, Item
 
@@ -60,6 +60,7 @@ class ShardJob:
         layer: of the encoder.
         device: of the encoder.
         cache_dir: folder of single items, or None.
+        started_in: where relative names of encoder and recordings start from.
     """
 
     encoder: str
@@ -67,6 +68,7 @@ class ShardJob:
     layer: int | None = None
     device: str = "cpu"
     cache_dir: Path | None = None
+    started_in: Path | None = None
 
     def load(self) -> Encoder:
         """The encoder of this job."""
@@ -146,7 +148,7 @@ def encode_to_folder(
     if folder.is_file():
         raise IsoglossError(f"{folder} is a file; name a folder")
     cache = None if cache_dir is None else cache_dir.resolve()
-    job = ShardJob(encoder, (folder / _PARTS).resolve(), layer, device, cache)
+    job = ShardJob(encoder, (folder / _PARTS).resolve(), layer, device, cache, Path.cwd())
     loaded = job.load()
     key = _job_key(loaded.made_by, items, shard_items)
     done = _finished(folder, key)
@@ -260,7 +262,8 @@ def _part(parts: Path, shard: int) -> Path:
 
 def _read_part(path: Path) -> tuple[FloatArray, Any, dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since numpy leaves a file open that turns out to be no archive.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             return file["values"], file["lengths"], json.loads(str(file["described"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise IsoglossError(

@@ -35,21 +35,35 @@ def text_model_vectors(
         progress: show a bar on stderr.
 
     Raises:
+        ValueError: there is no text, or the tokenizer cannot pad.
         MissingExtra: transformers is not installed.
-        IsoglossError: the model cannot be loaded.
+        IsoglossError: the model cannot be loaded, or its checkpoint lacks some of its weights.
     """
+    if not texts:
+        raise ValueError("there is no text to make vectors of")
     import torch
 
     try:
+        from safetensors import SafetensorError
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
         raise MissingExtra("hf", "transformers") from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
-        model = AutoModel.from_pretrained(name, use_safetensors=True).to(device).eval()
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
+        model, loaded = AutoModel.from_pretrained(
+            name, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise IsoglossError(f"text model {name} cannot be loaded: {first}") from error
+    # transformers would go on with random numbers. The pooler's play no part here.
+    absent = sorted(key for key in loaded["missing_keys"] if "pooler" not in key)
+    if absent:
+        raise IsoglossError(
+            f"text model {name}: {len(absent)} tensors are missing from its weights, first "
+            f"'{absent[0]}'; the checkpoint is incomplete or of another model than its config.json"
+        )
+    model = model.to(device).eval()
     starts = range(0, len(texts), _BATCH)
     rows: list[FloatArray] = []
     for start in with_progress(starts, "text vectors", total=len(starts)) if progress else starts:

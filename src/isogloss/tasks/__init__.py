@@ -2,6 +2,7 @@
 
 from isogloss.tasks.check import check_task
 from isogloss.tasks.controlled import ControlledRetrieval
+from isogloss.tasks.intent import IntentClassification
 from isogloss.tasks.long_transcription import LongTranscription, transcribe_recordings
 from isogloss.tasks.probe import Probe
 from isogloss.tasks.retrieval_result import PairResult, RetrievalResult, measurement_to_dict
@@ -13,6 +14,7 @@ from isogloss.tasks.word_choice import Triple, WordChoice
 
 __all__ = [
     "ControlledRetrieval",
+    "IntentClassification",
     "LongTranscription",
     "PairResult",
     "Probe",

@@ -58,7 +58,7 @@ class IntentClassification:
         longest: character n-grams of 1 to so many characters stand for a text.
         penalty: of the logistic regression (see `fit_probe`).
         head: output of a two-headed model that the cascade reads.
-        resamples: of every interval; 0 for none.
+        bootstrap: resamples of every interval; 0 for none.
         level: of every interval.
         seed: of every interval; nothing else is random.
         cache_dir: where encoded items are kept; does not change a number.
@@ -73,7 +73,7 @@ class IntentClassification:
     longest: int = 3
     penalty: float = 1.0
     head: Literal["standard", "dialect"] = "standard"
-    resamples: int = 1000
+    bootstrap: int = 1000
     level: float = 0.95
     seed: int = 0
     cache_dir: Path | None = None
@@ -87,10 +87,10 @@ class IntentClassification:
                 raise UnknownName("route", route, _ROUTES)
         if self.train_split == self.test_split:
             raise ValueError(f"train_split and test_split are both '{self.test_split}'")
-        if self.longest < 1 or self.resamples < 0 or self.penalty <= 0:
+        if self.longest < 1 or self.bootstrap < 0 or self.penalty <= 0:
             raise ValueError(
-                "longest must be at least 1, resamples at least 0 and penalty above 0, got "
-                f"{self.longest}, {self.resamples} and {self.penalty}"
+                "longest must be at least 1, bootstrap at least 0 and penalty above 0, got "
+                f"{self.longest}, {self.bootstrap} and {self.penalty}"
             )
 
     def run(self, corpus: Corpus, encoder: Encoder) -> list[Measurement]:
@@ -262,7 +262,7 @@ class IntentClassification:
         """The mean of `values` with an interval over items."""
         drawn = [
             weights @ values / weights.sum(axis=1)
-            for weights in resample_counts(len(values), resamples=self.resamples, seed=self.seed)
+            for weights in resample_counts(len(values), resamples=self.bootstrap, seed=self.seed)
         ]
         bounds = percentile_interval(np.concatenate(drawn), self.level) if drawn else None
         return Measurement(
@@ -297,9 +297,9 @@ class IntentClassification:
             "head": self.head,
             "left_out": dict(left_out),
             "unreadable": unreadable,
-            "interval": f"bootstrap over items, {self.resamples} resamples, level {self.level}, "
+            "interval": f"bootstrap over items, {self.bootstrap} resamples, level {self.level}, "
             f"seed {self.seed}"
-            if self.resamples
+            if self.bootstrap
             else None,
             "seed": self.seed,
             "isogloss": __version__,

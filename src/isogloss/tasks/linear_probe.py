@@ -1,6 +1,7 @@
 """Vectors and labels in, a linear classifier out: multinomial logistic regression in numpy.
 
-Used by `probe` and `intent`. Deterministic: it starts at zero and follows L-BFGS, so no seed is needed.
+Used by `probe` and `intent`. Deterministic: it starts at zero and follows L-BFGS, so there is no
+seed.
 """
 
 from __future__ import annotations

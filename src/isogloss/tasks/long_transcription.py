@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from isogloss.speech.tokens import Tokenizer
     from isogloss.types import FloatArray, Item
 
-__all__ = ["LongTranscription", "SpeechReader", "Unread", "transcribe_recordings"]
+__all__ = [
+    "LongTranscription",
+    "SpeechReader",
+    "Unread",
+    "check_reader",
+    "transcribe_recordings",
+]
 
 _RATE_HZ = 16000
 # Recordings up to this long are decoded once and kept; longer ones are decoded a second time when
@@ -135,14 +141,26 @@ def transcribe_recordings(
         MissingExtra: a decoder, or silero-vad when speech is to be found, is not installed.
     """
     config = config or LongTranscription()
-    if reader.tokenizer is None:
-        raise ValueError("this model has no output units, so it cannot transcribe")
-    work = _Work(reader, reader.tokenizer, config, advance or _ignore)
+    work = _Work(reader, check_reader(reader, config), config, advance or _ignore)
     for item in items:
         work.add(item)
         yield from work.finished()
     work.read_waiting()
     yield from work.finished()
+
+
+def check_reader(reader: SpeechReader, config: LongTranscription) -> Tokenizer:
+    """Names of the reader's output units, before hours of sound are listened to for nothing.
+
+    Raises:
+        ValueError: the model has no output units, or not the head asked for.
+    """
+    if reader.tokenizer is None:
+        raise ValueError("this model has no output units, so it cannot transcribe")
+    # Without a piece nothing is computed, but a head that is not there is missed.
+    for _ in reader.posteriors_of_samples([], head=config.head):
+        pass
+    return reader.tokenizer
 
 
 def _ignore(_seconds: float) -> None:

@@ -20,6 +20,7 @@ from isogloss.tasks.long_transcription import (
     LongTranscription,
     SpeechReader,
     Unread,
+    check_reader,
     transcribe_recordings,
 )
 from isogloss.types import Item
@@ -82,7 +83,8 @@ def find_recordings(paths: Sequence[Path]) -> list[Item]:
     In folders, files with an ending of `AUDIO_SUFFIXES` are taken, at any depth, sorted by path;
     names that begin with a dot are passed over, and so are linked folders. The id of a named file
     is its path as given; that of a file in a folder its path from there, behind the folder's name
-    when several paths are given. A file that comes twice is taken once.
+    when several paths are given; what does not fit on a line of UTF-8 is escaped in it. A file
+    that comes twice is taken once. Nothing is opened: what is no recording shows when it is read.
 
     Raises:
         ValueError: a folder holds no recording, or two recordings would have one id.
@@ -91,12 +93,12 @@ def find_recordings(paths: Sequence[Path]) -> list[Item]:
     for path in paths:
         inside = path.is_dir()
         for file in _recordings_in(path) if inside else [path]:
-            audio = str(file.resolve())
+            audio = _absolute(file)
             output = file.relative_to(path).as_posix() if inside else file.name
             if inside and len(paths) > 1:
                 output = f"{path.resolve().name}/{output}"
             item = Item(
-                id=output if inside else str(path),
+                id=transcripts.printable_name(output if inside else str(path)),
                 variety="und",
                 audio=audio,
                 extra={_OUTPUT: output},
@@ -152,6 +154,8 @@ def transcribe_files(
         raise ValueError(
             f"{len(items)} recordings do not fit into one {form} file; give --out a folder"
         )
+    # Before a folder is claimed by a model that cannot read.
+    check_reader(reader, config)
     targets: dict[str, Path] = {}
     if out is not None and to_folder:
         names = _output_names(items, _SUFFIXES[form])
@@ -226,6 +230,14 @@ def _recordings_in(folder: Path) -> list[Path]:
             f"{folder} holds no recording (no file ends in .wav, .flac, .mp3, .m4a ...)"
         )
     return found
+
+
+def _absolute(file: Path) -> str:
+    """Where a file really is; of a link that leads round in a circle, where the link is."""
+    try:
+        return str(file.resolve())
+    except (OSError, RuntimeError):
+        return str(file.absolute())
 
 
 def _output_names(items: Sequence[Item], suffix: str) -> list[str]:

@@ -84,6 +84,8 @@ def test_what_is_not_there_is_refused(root: Path, tmp_path_factory: pytest.TempP
         read(root, varieties=("de-by",))
     with pytest.raises(LayoutError, match=r"no \.conll file"):
         read(tmp_path_factory.mktemp("empty"))
+    with pytest.raises(LayoutError, match=r"no \.conll file of de-ba for train"):
+        read(root, varieties=("de-ba",), splits=("train",))
 
 
 def test_the_real_files_are_parallel() -> None:

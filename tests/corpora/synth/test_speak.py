@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,6 @@ from isogloss.corpora.synth.espeak import say
 from isogloss.corpora.synth.speak import speak_corpus
 from isogloss.errors import IsoglossError, UnknownName
 from isogloss.types import Corpus, Item
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TEXTS = Corpus(
     "texts",
@@ -74,3 +72,21 @@ def test_foreign_words_are_read_or_refused() -> None:
     assert len(say(text, "de").phones) > 10
     with pytest.raises(ValueError, match="the voice cannot read"):
         say(text, "de", foreign=False)
+
+
+@pytest.mark.parametrize("text", ["?!...", "—", "  "])
+def test_a_text_without_sound_is_skipped_not_spoken_as_silence(text: str, tmp_path: Path) -> None:
+    items = (*TEXTS.items[:1], dataclasses.replace(TEXTS.items[0], id="odd", text=text))
+    spoken, skipped = speak_corpus(Corpus("odd", items), tmp_path)
+    assert [item.id for item in spoken.items] == [TEXTS.items[0].id]
+    assert [entry.item for entry in skipped] == ["odd"]
+
+
+def test_odd_names_and_texts_are_spoken(tmp_path: Path) -> None:
+    texts = ("🙂", "<speak>ja</speak>", "ja\x00nein", "12345678901234567890", "https://x.y/?a=1")
+    items = tuple(Item(f"../{n} ü", "deu", text=text, split="test") for n, text in enumerate(texts))
+    spoken, skipped = speak_corpus(Corpus("odd", items), tmp_path)
+    assert skipped == ()
+    for item in spoken.items:
+        assert tmp_path in Path(str(item.audio)).parents
+        assert len(read_audio(str(item.audio))) > 1600

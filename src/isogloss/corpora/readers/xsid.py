@@ -65,9 +65,14 @@ def read(
     gathering = Gathering(
         root, name="xsid", licence="CC BY-SA 4.0", source="https://github.com/mainlp/xsid"
     )
+    files = [f for f in files if f[0]["split"] in wanted and f[0]["label"] in kept]
+    if not files:
+        raise LayoutError(
+            root,
+            f"no .conll file of {', '.join(varieties) or 'any variety'} for {', '.join(splits)}",
+            _EXPECTED,
+        )
     for match, path in files:
-        if match["split"] not in wanted or match["label"] not in kept:
-            continue
         variety = gathering.variety(path.name, match["label"], corpus="xsid")
         if variety is None:
             continue

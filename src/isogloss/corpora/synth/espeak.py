@@ -134,6 +134,9 @@ def say(
             engine.set(_PITCH, pitch)
             engine.set(_PITCH_RANGE, pitch_range)
             phones = _phones(engine.phonemes(text), text, foreign=foreign)
+            if not phones:
+                # espeak-ng would give ten milliseconds of silence.
+                raise ValueError(f"the voice reads nothing aloud in '{text[:40]}'")
             samples = engine.speak(text, seed)
         finally:
             engine.close()
