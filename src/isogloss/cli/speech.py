@@ -1,4 +1,4 @@
-"""`isogloss speech`: train, transcribe, evaluate and encode."""
+"""`isogloss speech`: train, transcribe, evaluate, encode and import."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 from isogloss.cli.speech_encode import add_encode
 from isogloss.cli.speech_evaluate import add_evaluate
+from isogloss.cli.speech_export import add_export
+from isogloss.cli.speech_finetune import add_finetune
+from isogloss.cli.speech_import import add_import
 from isogloss.cli.speech_train import add_train
 from isogloss.cli.speech_transcribe import add_transcribe
 
@@ -25,6 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     verbs = noun.add_subparsers(metavar="<verb>", required=True)
     add_train(verbs)
+    add_finetune(verbs)
     add_transcribe(verbs)
     add_evaluate(verbs)
     add_encode(verbs)
+    add_export(verbs)
+    add_import(verbs)
