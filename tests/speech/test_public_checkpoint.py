@@ -1,10 +1,14 @@
 """Public checkpoints, faked from random models: what is taken, dropped, filled and refused."""
 
 import argparse
+import collections
+import datetime
 import json
 import os
 import pathlib
 import pickle
+import random
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +138,36 @@ def test_training_checkpoint_with_settings_of_harmless_classes(
         read_public(path, part="model_avg")
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_settings_of_numbers_sets_and_times_are_passed_over(is_zip: bool, tmp_path: Path) -> None:
+    path = tmp_path / "epoch-1.pt"
+    settings = {
+        "best_valid_loss": np.float64(0.5),
+        "batch_idx_train": np.int64(3),
+        "curve": np.arange(3.0),
+        "generators": (random.getstate(), np.random.default_rng(0).bit_generator.state),
+        "torch_version": torch.__version__,
+        "recent": collections.deque([1.0, 2.0], maxlen=2),
+        "counts": collections.defaultdict(int, {"a": 1}),
+        "began": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+        "took": datetime.timedelta(1),
+        "kinds": frozenset(["a"]),
+        "span": (range(3), slice(1)),
+        "params": types.SimpleNamespace(exp_dir=pathlib.PureWindowsPath("exp"), n=np.float32(1)),
+    }
+    state = {"encoder_embed.conv.0.weight": torch.ones(2)}
+    torch.save({"model": state, **settings}, path, _use_new_zipfile_serialization=is_zip)
+    found = read_public(path)
+    assert found.tensors["encoder_embed.conv.0.weight"].tolist() == [1.0, 1.0]
+    assert set(found.others) == set(settings)
+
+
+def test_a_whole_model_is_refused_by_its_class(tmp_path: Path) -> None:
+    torch.save({"model": torch.nn.Linear(1, 1)}, tmp_path / "a.pt")
+    with pytest.raises(IsoglossError, match=r"refused.*torch.nn.modules.linear.Linear.*save the"):
+        read_public(tmp_path / "a.pt")
+
+
 @pytest.mark.parametrize("size", ["micro", "tiny", "small", "medium", "large", "xlarge"])
 def test_named_sizes_are_recognised(size: str) -> None:
     with torch.device("meta"):
@@ -202,9 +236,10 @@ def test_half_precision_becomes_float32(model: CtcModel, tokens: Path, tmp_path:
 def test_transducer_alone_gives_an_encoder(model: CtcModel, tmp_path: Path) -> None:
     state = {k: v for k, v in model.state_dict().items() if not k.startswith("ctc_output")}
     torch.save({"model": {**state, **extras()}}, tmp_path / "a.pt")
-    found = import_public(tmp_path / "a.pt", tmp_path / "out")
+    found = import_public(tmp_path / "a.pt", tmp_path / "out", tokens=Path("tokens.txt"))
     assert found.units is None
-    assert "cannot transcribe" in found.notes[-1]
+    assert "cannot transcribe" in found.notes[-2]
+    assert "tokens.txt is not used" in found.notes[-1]
     wav = tmp_path / "a.wav"
     soundfile.write(wav, np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
     item = Item(id="a", variety="cmn", meaning="1", audio=str(wav))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,9 @@ from hypothesis import strategies as st
 
 from isogloss.errors import BadRecord, IsoglossError
 from isogloss.speech.tokens import SPACE, Tokenizer, normalise_text, split_characters
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TEXTS = ["我们去Hong Kong玩", "𠊎毋知佢系么人", "lán beh khì hit o̍h", "hello world"]
 
@@ -199,3 +203,20 @@ def test_missing_list_and_foreign_model_are_refused(tmp_path, bpe: Tokenizer) ->
     (tmp_path / "bpe.model").write_bytes(b"no model")
     with pytest.raises(IsoglossError, match="no sentencepiece model"):
         Tokenizer.load(tmp_path)
+
+
+def test_a_table_with_another_form_of_the_space(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.txt"
+    for space in (" ", "<space>", "\u2581"):
+        path.write_text(f"<blk> 0\n<unk> 1\na 2\n{space} 3\n", "utf-8-sig")
+        tokenizer = Tokenizer.read(path, units=4)
+        assert tokenizer.kind == "characters"
+        assert tokenizer.encode("a a") == [2, 3, 2]
+        assert tokenizer.decode([2, 3, 2]) == "a a"
+
+
+def test_a_table_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.txt"
+    path.write_bytes("<blk> 0\n<unk> 1\n我 2\n".encode("gbk"))
+    with pytest.raises(IsoglossError, match=r"tokens\.txt is not UTF-8"):
+        Tokenizer.read(path)

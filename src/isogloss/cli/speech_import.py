@@ -58,6 +58,7 @@ def _import(args: argparse.Namespace) -> int:
         bpe_model=args.bpe_model,
         part=args.part,
         heads=args.heads,
+        progress=True,
     )
     if args.json:
         print_json(dataclasses.asdict(found) | {"folder": str(found.folder)})

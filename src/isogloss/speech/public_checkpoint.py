@@ -12,6 +12,7 @@ import re
 import warnings
 import zipfile
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from isogloss._files import sha256_of_file
+from isogloss.corpora.progress import progress_bar
 from isogloss.errors import IsoglossError, MissingExtra, UnknownName
 from isogloss.speech.checkpoint import save_model
 from isogloss.speech.ctc import CtcModel
@@ -26,7 +28,7 @@ from isogloss.speech.public_shape import shape_of
 from isogloss.speech.tokens import BLANK, UNKNOWN, Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from isogloss.speech.zipformer import ZipformerConfig
@@ -122,6 +124,7 @@ def import_public(
     bpe_model: Path | None = None,
     part: str | None = None,
     heads: Sequence[int] | None = None,
+    progress: bool = False,
 ) -> ImportedModel:
     """Write the model of a public checkpoint to `out` as safetensors and JSON.
 
@@ -135,6 +138,7 @@ def import_public(
         bpe_model: the sentencepiece model of the same units, to write text as it did.
         part: see `read_public`.
         heads: see `shape_of`; rarely needed.
+        progress: show a bar on stderr when it takes long.
 
     Raises:
         IsoglossError: see `read_public` and `shape_of`; names are missing or unknown inside the
@@ -142,6 +146,23 @@ def import_public(
         ValueError: `tokens` is needed and absent; the number of heads is open.
         MissingExtra: safetensors, or sentencepiece for a `bpe_model`, is not installed.
     """
+    with progress_bar("import", 1.0) if progress else nullcontext(_unseen) as advance:
+        return _imported(path, out, tokens, bpe_model, part, heads, advance)
+
+
+def _unseen(_: float) -> None:
+    """Progress that nobody looks at."""
+
+
+def _imported(
+    path: Path,
+    out: Path,
+    tokens: Path | None,
+    bpe_model: Path | None,
+    part: str | None,
+    heads: Sequence[int] | None,
+    advance: Callable[[float], None],
+) -> ImportedModel:
     weights = read_public(path, part=part)
     # Encoder first: a message on its shape says more than one on the units.
     try:
@@ -150,13 +171,18 @@ def import_public(
         raise type(error)(f"{path}: {error}") from error
     units = _head_size(weights)
     tokenizer = _tokenizer(path, units, tokens, bpe_model)
+    advance(0.05)
     with torch.random.fork_rng(devices=[]):
         model = CtcModel(found.config, tokenizer.vocab_size)
+    advance(0.25)
     state, dropped, filled = _matched(weights, model, has_head=units is not None)
     model.load_state_dict(state)
+    advance(0.2)
     notes = list(found.notes)
     if units is None:
         notes.append("no CTC output in the checkpoint: an encoder only, which cannot transcribe")
+        if tokens is not None:
+            notes.append(f"{tokens} is not used, as there is no CTC output")
     extra: dict[str, Any] = {
         "imported_from": path.name,
         "imported_sha256": sha256_of_file(path),
@@ -165,6 +191,7 @@ def import_public(
         "head": "none" if units is None else "ctc",
         "dropped": dropped,
     }
+    advance(0.2)
     try:
         revision = save_model(out, model, tokenizer, found.config, extra=extra)
     except ValueError as error:
@@ -185,17 +212,42 @@ def import_public(
 
 
 class _Ignored:
-    """Stands for settings that icefall stores beside the weights; keeps nothing that matters."""
+    """Stands for settings that are stored beside the weights; keeps nothing."""
 
     def __init__(self, *_: object) -> None:
         pass
 
+    def __setstate__(self, _: object) -> None:
+        pass
 
-# Harmless classes in icefall's training checkpoints, none of which is wanted: what is read in
-# their place does nothing. Anything else that is no tensor or plain value is refused.
+
+def _no_items(*_: object) -> list[object]:
+    return []
+
+
+def _no_entries(*_: object) -> dict[object, object]:
+    return {}
+
+
+_PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")
+_SETTINGS = {
+    "pathlib": _PATHS,
+    "pathlib._local": _PATHS,
+    "builtins": ("int", "float", "str", "bool", "list", "dict", "frozenset", "range", "slice"),
+    "datetime": ("datetime", "date", "time", "timedelta", "timezone"),
+    "types": ("SimpleNamespace",),
+    "torch.torch_version": ("TorchVersion",),
+    # A best loss or a sampler's state is often a number of numpy.
+    "numpy": ("dtype", "ndarray"),
+    "numpy.core.multiarray": ("scalar", "_reconstruct"),
+    "numpy._core.multiarray": ("scalar", "_reconstruct"),
+}
+# Harmless classes of training checkpoints, none of which is wanted: what is read in their place
+# does nothing. Anything else that is no tensor or plain value is refused.
 _STAND_INS = [
-    *((_Ignored, f"pathlib.{n}") for n in ("PosixPath", "WindowsPath", "PurePosixPath", "Path")),
-    *((_Ignored, f"pathlib._local.{n}") for n in ("PosixPath", "WindowsPath", "Path")),
+    *((_Ignored, f"{module}.{name}") for module, names in _SETTINGS.items() for name in names),
+    (_no_items, "collections.deque"),
+    (_no_entries, "collections.defaultdict"),
     (dict, "icefall.utils.AttributeDict"),
     (dict, "zipformer.utils.utils.AttributeDict"),
     (dict, "zipformer.utils.AttributeDict"),
@@ -227,13 +279,15 @@ def _torch_file(path: Path) -> dict[Any, Any]:
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
-        refused = re.search(r"GLOBAL (\S+)|global\D*?`?([\w.]+)", str(error))
-        if "Unsupported" in str(error) or "not an allowed" in str(error) or "blocked" in str(error):
-            named = f" ({refused[1]})" if refused is not None and refused[1] else ""
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        # The end of a zip archive is there, so that it is whole; its content is at fault.
+        if is_archive or any(w in str(error) for w in ("Unsupported", "not an allowed", "blocked")):
+            named = "" if refused is None else f" ({refused[1]})"
             raise IsoglossError(
                 f"{path} is refused: it holds more than tensors and plain values{named}, and "
                 "unpickling that could run code. Where you trust it, save the weights alone "
-                "there: torch.save({'model': checkpoint['model']}, 'weights.pt')"
+                "there: torch.save({'model': checkpoint['model']}, 'weights.pt'), with "
+                ".state_dict() behind it where that is a module"
             ) from error
         raise _damaged(path, size) from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError) as error:

@@ -38,6 +38,7 @@ UNKNOWN_TEXT = "⁇"
 _SILENT = ("<s>", "</s>", "<sos/eos>", "<sos>", "<eos>", "<pad>", "<standard>", "<dialect>")
 _UNKNOWN_NAMES = (UNKNOWN, "<UNK>", "<oov>", "<OOV>")
 _BLANK_NAMES = (BLANK, "<blank>", "<eps>")
+_SPACE_NAMES = ("<space>", "<SPACE>")
 _DISAMBIGUATION = re.compile(r"#\d+")
 _TOKENS_FILE = "tokens.txt"
 _BPE_FILE = "bpe.model"
@@ -447,13 +448,18 @@ def _processor(model: bytes, symbols: tuple[str, ...]) -> Any:
 
 def _read_symbols(path: Path) -> list[str]:
     by_number: dict[int, str] = {}
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise IsoglossError(f"{path} is not UTF-8 text: {error}") from error
     # Only the line feed ends a line: other separators of str.splitlines may be symbols.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        symbol, digits = [*line.rsplit(maxsplit=1), ""][:2]
-        if not digits.isascii() or not digits.isdigit():
+        *before, digits = line.rsplit(maxsplit=1)
+        # A line of white space and a number is the space itself, unescaped.
+        symbol = before[0] if before else SPACE if line[0].isspace() else ""
+        if not symbol or not digits.isascii() or not digits.isdigit():
             raise BadRecord(path, number, "id", f"expected 'symbol number', found {line!r}")
         if int(digits) in by_number:
             raise BadRecord(path, number, "id", f"unit {digits} is given twice")
@@ -461,4 +467,7 @@ def _read_symbols(path: Path) -> list[str]:
     missing = sorted(set(range(len(by_number))) - set(by_number))
     if missing:
         raise BadRecord(path, number, "id", f"unit {missing[0]} is missing")
-    return [by_number[i] for i in range(len(by_number))]
+    symbols = [by_number[i] for i in range(len(by_number))]
+    if SPACE not in symbols:
+        symbols = [SPACE if symbol in _SPACE_NAMES else symbol for symbol in symbols]
+    return symbols

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from isogloss.speech.augment import SpecAugmentConfig
 from isogloss.speech.zipformer import ZipformerConfig
 from isogloss.training.objectives.inter import check_width, inner_stacks
+from isogloss.training.tuning import Tuning  # noqa: TC001  # read as a type by config_from_mapping
 
 __all__ = ["FREE_KEYS", "TrainConfig"]
 
@@ -60,6 +61,9 @@ class TrainConfig:
     """An encoder of another shape, instead of `size`."""
     start_from: str | None = None
     """Folder of a trained model whose encoder is taken, and its heads where their shape agrees."""
+    tuning: Tuning | None = None
+    """With it, the run tunes the model in `start_from`, which also gives the output units; see
+    `isogloss.training.finetune`."""
 
     transcripts: Literal["standard", "dialect", "both", "tagged"] = "standard"
     """What CTC learns to spell. "standard" takes `translation`, or `transcript` where an item has
@@ -220,6 +224,11 @@ class TrainConfig:
         if self.clip is not None and self.clip <= 0:
             raise ValueError(f"clip must be above 0, got {self.clip}")
 
+        if self.tuning is not None and self.start_from is None:
+            raise ValueError("tuning needs start_from, the folder of the model to tune")
+        if self.tuning is not None and self.tuning.lora_rank and self.optimiser != "adamw":
+            # Its steps are in proportion to a tensor's size, and one half of LoRA begins at 0.
+            raise ValueError('lora_rank needs optimiser = "adamw"')
         self._check_objectives()
 
     def _check_objectives(self) -> None:

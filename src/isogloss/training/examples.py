@@ -26,12 +26,17 @@ __all__ = [
     "Chosen",
     "Example",
     "Skipped",
+    "check_texts",
     "choose_items",
     "count_reasons",
     "drawn",
     "make_tokenizer",
     "tokenised",
 ]
+
+
+# Outputs of transcripts="both": kind of text, field of an item, and what to use without it.
+_BOTH = (("standard", "translation", "dialect"), ("dialect", "transcript", "standard"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,16 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Items to train on and to measure on, what was left out, and the sha of what was read."""
+    """Items to train on and to measure on, what was left out, and the sha of what was read.
+
+    `replayed` are the ids of items of an old corpus among those to train on, see `with_replay`.
+    """
 
     train: tuple[Item, ...]
     dev: tuple[Item, ...]
     skipped: tuple[Skipped, ...]
     sha: str
+    replayed: frozenset[str] = frozenset()
 
 
 Target = tuple[int, ...]
@@ -173,6 +182,34 @@ def _targets(texts: ItemTexts, tokenizer: Tokenizer, *, tagged: bool) -> tuple[T
         tag = (tokenizer.symbols.index(TAGS[head]),) if tagged else ()
         targets.append((*tag, *tokenizer.encode(text)))
     return tuple(targets)
+
+
+def check_texts(examples: Sequence[Example], config: TrainConfig) -> None:
+    """Return if every output and every loss of `config` has some text to learn from.
+
+    Raises:
+        IsoglossError: one has none, so that it would stay at random or without effect.
+    """
+    # A share of 0 hides the standard text on purpose.
+    if config.transcripts == "both" and config.tuning is None and config.standard_share > 0:
+        for head, (kind, field, other) in enumerate(_BOTH):
+            if all(example.targets[head] is None for example in examples):
+                raise IsoglossError(
+                    f'transcripts "both": no item has {kind} text ({field}), so that its output '
+                    f'would learn nothing; use transcripts "{other}"'
+                )
+    asked = {
+        "inter_ctc": config.inter_ctc > 0 and config.inter_ctc_text != "same",
+        "contrastive": config.contrastive > 0,
+    }
+    there = {
+        "inter_ctc": any(example.inter is not None for example in examples),
+        "contrastive": any(example.text is not None for example in examples),
+    }
+    for name, is_on in asked.items():
+        if is_on and not there[name]:
+            wanted = getattr(config, f"{name}_text")
+            raise IsoglossError(f'no item has the text that {name} reads: {name}_text "{wanted}"')
 
 
 def drawn(examples: Sequence[Example], *, seed: int, epoch: int) -> list[Example]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from isogloss._files import write_text
 from isogloss.errors import MissingExtra
@@ -34,19 +34,29 @@ class Journal:
         step: where it starts.
         tensorboard: also write events to `folder/tensorboard`.
         quiet: no bar and no lines.
+        writes: whether this process keeps the log; one of several does.
 
     Raises:
         MissingExtra: tensorboard is asked for and not installed.
     """
 
     def __init__(
-        self, folder: Path, steps: int, step: int, *, tensorboard: bool, quiet: bool
+        self,
+        folder: Path,
+        steps: int,
+        step: int,
+        *,
+        tensorboard: bool,
+        quiet: bool,
+        writes: bool = True,
     ) -> None:
         self.path = folder / "train.jsonl"
-        _drop_after(self.path, step)
-        self._events = _event_writer(folder, step) if tensorboard else None
+        self._events = _event_writer(folder, step) if tensorboard and writes else None
         self._bar = None if quiet else _Bar(steps, step)
-        self._handle = self.path.open("a", encoding="utf-8")
+        self._handle: TextIO | None = None
+        if writes:
+            _drop_after(self.path, step)
+            self._handle = self.path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Journal:
         return self
@@ -61,10 +71,13 @@ class Journal:
             self._bar.close()
         if self._events is not None:
             self._events.close()
-        self._handle.close()
+        if self._handle is not None:
+            self._handle.close()
 
     def record(self, kind: str, position: Position, values: Mapping[str, Any]) -> None:
         """Append a record; numbers also become TensorBoard curves."""
+        if self._handle is None:
+            return
         entry = {"kind": kind, "step": position.step, "epoch": position.epoch, **values}
         self._handle.write(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n")
         self._handle.flush()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from isogloss.errors import IsoglossError
 from isogloss.speech.checkpoint import load_model, save_model
 from isogloss.speech.ctc import CtcModel
+from isogloss.training.adapters import add_adapters, merge_adapters, save_adapter
 from isogloss.training.objectives import (
     AlignedModel,
     AlignedObjective,
@@ -17,6 +18,8 @@ from isogloss.training.objectives import (
     save_added,
 )
 from isogloss.training.optim import ClippedAdamW, ScaledAdam
+from isogloss.training.tuning import parameter_groups
+from isogloss.training.units import grown_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,14 +63,20 @@ def make_model(config: TrainConfig, material: Material) -> CtcModel:
         model = AlignedModel(shape, units, extras, dialect_head=two)
     else:
         model = CtcModel(shape, units, dialect_head=two)
+    tuning = config.tuning
     if config.start_from is not None:
-        _take_weights(Path(config.start_from), model)
+        _take_weights(Path(config.start_from), model, grown=tuning is not None)
+    if tuning is not None and tuning.lora_rank:
+        add_adapters(model, tuning.lora_rank, tuning.alpha)
     return model
 
 
 def make_optimizer(config: TrainConfig, model: CtcModel) -> ScaledAdam | ClippedAdamW:
-    """The optimiser of all parameters."""
+    """The optimiser of all parameters that learn."""
     kind = ScaledAdam if config.optimiser == "scaled-adam" else ClippedAdamW
+    if config.tuning is not None:
+        groups = parameter_groups(model, len(model.config.dims), config.tuning.layer_decay)
+        return kind(groups, config.base_lr, clip=config.clip)
     return kind(model.parameters(), config.base_lr, clip=config.clip)
 
 
@@ -97,7 +106,8 @@ def write_model(
 ) -> str:
     """Write the trained model to `folder`; its revision comes out.
 
-    What further losses added goes to a file of its own, which loading a model does not need.
+    What further losses added goes to a file of its own, which loading a model does not need; LoRA
+    is merged into the weights, and also written by itself where `keep_adapter` asks for it.
     """
     weights = ("inter_ctc", "pooled_teacher", "contrastive")
     extra = {
@@ -107,16 +117,34 @@ def write_model(
         "standard_share": config.standard_share,
         **described,
     }
+    if config.tuning is not None and config.start_from is not None:
+        start = load_model(Path(config.start_from))
+        extra = {**extra, "tuned_from": start.revision}
+        if config.tuning.keep_adapter:
+            save_adapter(
+                model,
+                folder,
+                rank=config.tuning.lora_rank,
+                alpha=config.tuning.alpha,
+                base_revision=start.revision,
+                added_units=material.tokenizer.symbols[start.tokenizer.vocab_size :],
+            )
+        merge_adapters(model)
     if isinstance(model, AlignedModel):
         save_added(model, folder)
         model = model.bare()
     return save_model(folder, model, material.tokenizer, config.encoder(), extra=extra)
 
 
-def _take_weights(folder: Path, model: CtcModel) -> None:
-    """Give `model` the encoder of a trained one, and its heads where they have the same shape."""
+def _take_weights(folder: Path, model: CtcModel, *, grown: bool) -> None:
+    """Give `model` the encoder of a trained one, and its heads where they have the same shape.
+
+    `grown` takes all of it, with rows added to the heads for units that were appended.
+    """
     trained = load_model(folder).model.state_dict()
     own = model.state_dict()
+    if grown:
+        trained = grown_state(trained, own, folder)
     fitting = {
         name: tensor
         for name, tensor in trained.items()

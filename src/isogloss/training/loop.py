@@ -49,6 +49,7 @@ from isogloss.training.prepare import (
     same_or_refuse,
 )
 from isogloss.training.process import make_accelerator, settled_process
+from isogloss.training.replay import epoch_members, with_replay
 from isogloss.training.result import RESULT, TrainResult, finished_result
 from isogloss.training.state import (
     Average,
@@ -58,6 +59,7 @@ from isogloss.training.state import (
     save_checkpoint,
 )
 from isogloss.training.texts import TextPlan
+from isogloss.training.tuning import TRAINED_BATCHES
 from isogloss.training.validate import measure_cer
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def train(
     *,
     corpus: Path,
     folder: Path,
+    replay: Path | None = None,
     table: VarietyTable | None = None,
     quiet: bool = False,
 ) -> TrainResult:
@@ -106,10 +109,12 @@ def train(
         config: how to train.
         corpus: JSONL manifest, or the folder with `manifest.jsonl`.
         folder: of the run; made if absent.
+        replay: manifest of an old corpus that is mixed in as `config.tuning` says.
         table: varieties that exist; None is the built-in table.
         quiet: say nothing on stderr.
 
     Raises:
+        ValueError: `replay` without `config.tuning`.
         IsoglossError: no item is usable; `folder` holds a run with other settings or another
             corpus, or another process trains in it.
         NonFiniteLoss: with the ids of the batch; the last checkpoint stays.
@@ -119,6 +124,8 @@ def train(
     """
     began = time.monotonic()
     config.encoder()  # a wrong size is told before the corpus is read
+    if replay is not None and config.tuning is None:
+        raise ValueError("replay is for runs with tuning; see isogloss.training.finetune")
     accelerator = make_accelerator(config)
     main = accelerator.is_main_process
     with contextlib.ExitStack() as stack:
@@ -126,6 +133,9 @@ def train(
             stack.enter_context(claim_folder(folder))
         texts = TextPlan.of(config)
         chosen = choose_items(corpus, texts, table=table)
+        if replay is not None and config.tuning is not None:
+            old = choose_items(replay, texts, table=table)
+            chosen = with_replay(chosen, old, config.tuning, seed=config.seed)
         if main:
             same_or_refuse(config, chosen.sha, folder)
         finished = finished_result(folder)
@@ -178,9 +188,13 @@ class _Run:
 
     def batches(self, epoch: int) -> list[tuple[tuple[int, ...], ...]]:
         """The plan of an epoch: for each step, the micro-batches of this process."""
+        share = self.config.tuning.replay_share if self.config.tuning else 0.0
+        members = epoch_members(
+            self.seconds, self.material.replayed, share, seed=self.config.seed, epoch=epoch
+        )
         dealt = [
             plan_epoch(
-                self.seconds,
+                [self.seconds[i] for i in members],
                 max_batch_seconds=self.config.max_batch_seconds,
                 buckets=self.config.buckets,
                 seed=self.config.seed,
@@ -190,7 +204,10 @@ class _Run:
             )
             for slot in self.slots
         ]
-        return list(zip(*dealt, strict=True))
+        return [
+            tuple(tuple(members[i] for i in part) for part in parts)
+            for parts in zip(*dealt, strict=True)
+        ]
 
     def fix_length(self, plan: dict[str, Any], began: float) -> None:
         """Decide how many steps the run has, once; a resumed run reads what was decided."""
@@ -225,8 +242,7 @@ class _Run:
                 **found,
             }
             write_json(self.folder / PLAN, decided)
-        self.accelerator.wait_for_everyone()
-        self.steps = (recorded(self.folder / PLAN) or {})["steps"]  # what the main process measured
+        self.steps = self.together.gather(self.steps)[0]  # what the first process measured
 
     def _steps_in_time(self, first: list[tuple[tuple[int, ...], ...]], began: float) -> int:
         """Steps that fit into `minutes`, from a few batches of all lengths; nothing is learnt."""
@@ -287,7 +303,8 @@ class _Run:
         """
         seen = position.audio_seconds / 600.0
         aimed = self.config.regulariser_batches * position.step / self.steps
-        set_batch_count(self.plain, max(seen, aimed))
+        trained = TRAINED_BATCHES if self.config.tuning else 0.0
+        set_batch_count(self.plain, max(seen, aimed, trained))
         set_learning_rate(self.optimizer, self.schedule()(position.step, position.epoch))
         self.optimizer.zero_grad(set_to_none=True)
         local = StepSum()
@@ -339,6 +356,7 @@ class _Run:
             self.position.step,
             tensorboard=self.config.tensorboard,
             quiet=self.quiet,
+            writes=self.accelerator.is_main_process,
         ) as journal:
             self._introduce(journal)
             self._epochs(journal, checkpoints)

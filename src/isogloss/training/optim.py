@@ -104,9 +104,12 @@ def warm_up(batch: int, batches: int, start: float = 0.0) -> float:
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Give all parameters of `optimizer` the learning rate `rate`."""
+    """Give all parameters of `optimizer` the learning rate `rate`.
+
+    A group with an `lr_scale` gets `rate` times that.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("lr_scale", 1.0)
 
 
 def clip_factor(record: dict[str, Any], norm: float, *, scale: float, window: int = 100) -> float:
@@ -152,7 +155,8 @@ class ScaledAdam(Optimizer):
     saves most of the calls: a Zipformer has hundreds of tensors in a few dozen shapes.
 
     Args:
-        parameters: what to train; all float32 (mixed precision keeps its own copies).
+        parameters: what to train, or groups of it, each clipped by its own norm; all float32
+            (mixed precision keeps its own copies).
         lr: relative change of a tensor in one step, 0.045 in icefall.
         betas: decay of the momentum and of the mean square gradient.
         eps: added to the root mean square gradient.
@@ -172,7 +176,7 @@ class ScaledAdam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 0.045,
         *,
         betas: tuple[float, float] = (0.9, 0.98),
@@ -360,7 +364,7 @@ class ClippedAdamW(AdamW):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.98),

@@ -15,9 +15,16 @@ from isogloss import __version__
 from isogloss._files import sha256_of_file, write_json
 from isogloss.errors import IsoglossError
 from isogloss.training.config import FREE_KEYS
-from isogloss.training.examples import Example, count_reasons, make_tokenizer, tokenised
+from isogloss.training.examples import (
+    Example,
+    check_texts,
+    count_reasons,
+    make_tokenizer,
+    tokenised,
+)
 from isogloss.training.store import build_store
 from isogloss.training.teachers import teacher_vectors
+from isogloss.training.units import units_of_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,6 +58,7 @@ class Material:
 
     `dev` and `dev_texts` are utterances to measure the CER on and what the first head should say;
     `teacher` (U, D) holds the vectors that `Example.teacher` counts, None without a teacher.
+    `replayed` are the indices of examples of an old corpus.
     """
 
     examples: tuple[Example, ...]
@@ -61,6 +69,7 @@ class Material:
     tokenizer: Tokenizer
     skipped: tuple[Skipped, ...]
     teacher: FloatArray | None = None
+    replayed: frozenset[int] = frozenset()
 
     @property
     def frames(self) -> int:
@@ -81,12 +90,24 @@ def prepare_material(
     skipped = [*chosen.skipped, *store.skipped]
     if not train:
         raise IsoglossError(f"no item can be trained on: {count_reasons(skipped)}")
-    texts = [found for item in train if (found := plan.of_item(item)) is not None]
-    tokenizer = make_tokenizer(texts, config)
+    if config.tuning is None:
+        texts = [found for item in train if (found := plan.of_item(item)) is not None]
+        tokenizer = make_tokenizer(texts, config)
+    else:
+        tokenizer, unspelt = units_of_start(config, train, plan)
+        skipped += unspelt
+        lacking = {entry.id for entry in unspelt}
+        kept = [pair for pair in zip(train, rows, strict=True) if pair[0].id not in lacking]
+        train, rows = [item for item, _ in kept], [copies for _, copies in kept]
     examples, unfit = tokenised(train, rows, tokenizer, plan)
     skipped += unfit
     if not examples:
         raise IsoglossError(f"no item can be trained on: {count_reasons(skipped)}")
+    check_texts(examples, config)
+    replayed = frozenset(i for i, e in enumerate(examples) if e.id in chosen.replayed)
+    if len(replayed) == len(examples) or (chosen.replayed and not replayed):
+        which = "old" if not replayed else "new"
+        raise IsoglossError(f"no {which} item can be trained on: {count_reasons(skipped)}")
     teacher = None
     if config.pooled_teacher:
         teacher, examples = _taught(config, train, examples, plan, folder, progress)
@@ -105,6 +126,7 @@ def prepare_material(
         tokenizer,
         tuple(skipped),
         teacher,
+        replayed,
     )
 
 
@@ -230,6 +252,10 @@ def same_or_refuse(config: TrainConfig, sha: str, folder: Path) -> None:
         for key, value in wanted.items():
             # A run of an earlier version lacks the options that came since.
             before = known["config"].get(key, defaults.get(key))
+            if isinstance(before, dict) and isinstance(value, dict):
+                part = next((k for k in value if before.get(k) != value[k]), None)
+                if part is not None:
+                    key, before, value = f"{key}.{part}", before.get(part), value[part]
             if key not in FREE_KEYS and before != value:
                 raise IsoglossError(
                     f"{folder} holds a run with {key} = {json.dumps(before)}, this one has "
@@ -268,6 +294,8 @@ def files_read(config: TrainConfig) -> dict[str, str]:
     kind, _, argument = config.text_teacher.partition(":")
     if config.pooled_teacher and kind == "vectors":
         named["text_teacher"] = argument
+    if config.tuning is not None and config.start_from is not None:
+        named["start_from"] = str(Path(config.start_from) / "model.safetensors")
     found: dict[str, str] = {}
     for option, name in named.items():
         if name is None:

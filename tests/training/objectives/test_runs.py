@@ -193,3 +193,29 @@ def test_a_run_of_an_earlier_version_goes_on(tones: Path, tmp_path: Path) -> Non
     del described["files_read"]
     path.write_text(json.dumps(described), encoding="utf-8")
     assert run(tones, tmp_path, max_steps=3).revision == first.revision
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"transcripts": "both"}, 'no item has standard text .*use transcripts "dialect"'),
+        ({"contrastive": 0.3, "contrastive_text": "standard"}, "no item has the text.*contrastive"),
+        ({"inter_ctc": 0.3, "inter_ctc_text": "standard"}, "no item has the text.*inter_ctc"),
+        ({"pooled_teacher": 1.0, "teacher_text": "standard"}, "no item has the text.*teacher"),
+    ],
+)
+def test_a_loss_that_no_item_has_text_for_is_refused(
+    settings: dict[str, Any], words: str, tones: Path, tmp_path: Path
+) -> None:
+    records = [json.loads(line) for line in tones.read_text(encoding="utf-8").splitlines()]
+    for record in records:
+        del record["translation"]
+        record["audio"] = str(tones.parent / record["audio"])
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (tmp_path / "manifest.jsonl").write_text(lines, encoding="utf-8")
+    with pytest.raises(IsoglossError, match=words):
+        run(
+            tmp_path / "manifest.jsonl",
+            tmp_path / "run",
+            **{"transcripts": "dialect", "max_steps": 2, **settings},
+        )
