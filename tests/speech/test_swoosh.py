@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from isogloss.speech.scaling import Balancer
 from isogloss.speech.swoosh import SwooshL, SwooshR, pointwise_network, swoosh_l, swoosh_r
 
 torch.set_num_threads(1)
@@ -71,3 +72,44 @@ def test_pointwise_network_follows_autocast() -> None:
     assert out.dtype == torch.bfloat16
     assert all(part.grad.dtype == torch.float32 for part in parts)
     torch.testing.assert_close(out.float(), pointwise_network(*data), atol=0.2, rtol=0.05)
+
+
+@pytest.mark.parametrize("rows", [300, 1500])
+def test_pointwise_network_balances_its_hidden_layer(rows: int) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    shapes = [(rows, 6), (9, 6), (9,), (5, 9), (5,)]
+    data = [torch.randn(shape, generator=generator) for shape in shapes]
+    # Hidden channels far above, far below and within the limits.
+    data[2] += torch.tensor([9.0, -9.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0])
+    data[1][3:5] *= 0.01
+    data[1][5:7] *= 100.0
+    pull = torch.randn(rows, 5, generator=generator)
+    balancer = Balancer(positive=(0.3, 0.7), absolute=(0.75, 5.0))
+    results = []
+    for fused in (True, False):
+        x, w1, b1, w2, b2 = (t.clone().requires_grad_() for t in data)
+        if fused:
+            out = pointwise_network(x, w1, b1, w2, b2, push=balancer.rule().push)
+        else:
+            out = F.linear(swoosh_l(balancer.balance(F.linear(x, w1, b1))), w2, b2)
+        out.backward(pull)
+        results.append([out.detach(), *(t.grad for t in (x, w1, b1, w2, b2))])
+    plain = [t.clone().requires_grad_() for t in data]
+    pointwise_network(*plain).backward(pull)
+    assert not torch.allclose(results[0][1], plain[0].grad, rtol=1e-3)
+    for found, expected in zip(*results, strict=True):
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(found, expected, atol=2e-4 * scale, rtol=1e-3)
+
+
+def test_pointwise_network_leaves_a_constant_channel_nearly_alone() -> None:
+    torch.manual_seed(0)
+    x, weight2 = torch.randn(500, 4), torch.randn(3, 2)
+    balancer = Balancer(positive=(0.3, 0.7), absolute=(0.75, 5.0))
+    gradients = []
+    for push in (None, balancer.rule().push):
+        weight1 = torch.zeros(2, 4, requires_grad=True)
+        bias1 = torch.tensor([3.0, -0.1], requires_grad=True)
+        pointwise_network(x, weight1, bias1, weight2, None, push=push).sum().backward()
+        gradients.append(torch.stack([bias1.grad, weight1.grad.sum(dim=1)]))
+    torch.testing.assert_close(*gradients, rtol=0.15, atol=0.15 * float(gradients[0].abs().max()))

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from isogloss.speech.swoosh import swoosh_l, swoosh_r
+from isogloss.speech.fused import activated_linear
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
     "ActivatedLinear",
+    "BalanceRule",
     "Balancer",
     "BiasNorm",
     "Rate",
@@ -193,13 +193,14 @@ class ActivatedLinear(nn.Linear):
         super().__init__(channels_in, channels_out)
         if kind not in ("L", "R"):
             raise ValueError(f"kind of Swoosh must be L or R, got {kind!r}")
-        self.activation = swoosh_l if kind == "L" else swoosh_r
+        self.kind = kind
         self.dropout = SharedDropout(dropout)
         scaled(self, scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, channels_in) to (N, T, channels_out)."""
-        return F.linear(self.dropout(self.activation(x)), self.weight, self.bias)
+        mask = self.dropout.mask(x)
+        return activated_linear(x, self.weight, self.bias, kind=self.kind, mask=mask)
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -295,26 +296,56 @@ class _Balance(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (saved,) = ctx.saved_tensors
         x = saved.float().reshape(-1, saved.shape[-1])
-        low_mean, high_mean, low_rms, high_rms = ctx.limits
         # In double precision: near-constant channels reach 1e30 here.
         square = x.square().mean(dim=0).double()
-        mean = x.mean(dim=0).double()
-        variance = (square - mean * mean).clamp_min(1e-20)
-        ratio = mean * variance.rsqrt()
-        # d loss / dx is a + b x per channel, the loss being |ratio - clamp(ratio)| +
-        # |log(clamp(rms) / rms)|.
-        side = (ratio > high_mean).double() - (ratio < low_mean).double()
-        rms = square.clamp_min(1e-20).sqrt()
-        extent = (rms > high_rms).double() - (rms < low_rms).double()
-        a = side * square * variance.pow(-1.5)
-        b = extent / square.clamp_min(1e-20) - side * mean * variance.pow(-1.5)
-        # Only the direction matters: first to sizes that float32 holds, then to `strength`. A
-        # direction that is all rounding (a constant channel) stays as small as that.
-        size = torch.maximum(a.abs(), b.abs() * rms).clamp_min(1e-30)
-        push = torch.addcmul((a / size).float(), x, (b / size).float())
-        push.mul_(ctx.strength / push.square().mean(dim=0).sqrt_().clamp_min_(1e-5))
+        constant, factor = _direction(x.mean(dim=0).double(), square, ctx.limits)
+        push = torch.addcmul(constant.float(), x, factor.float())
+        push.mul_(ctx.strength / push.square().mean(dim=0).sqrt_().clamp_min_(_LEAST_PUSH))
         push = push.reshape(saved.shape)
         return (gradient + gradient.abs() * push).to(gradient.dtype), None, None
+
+
+# A direction that is all rounding (a constant channel) stays as small as that.
+_LEAST_PUSH = 1e-5
+
+
+def _direction(mean: Tensor, square: Tensor, limits: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """Numbers a and b per channel such that a + b x is the direction of the loss's gradient.
+
+    The loss is |ratio - clamp(ratio)| + |log(clamp(rms) / rms)| of mean / deviation and root mean
+    square. `mean` and `square`, the mean square, are (C,) in double precision.
+    """
+    low_mean, high_mean, low_rms, high_rms = limits
+    variance = (square - mean * mean).clamp_min(1e-20)
+    ratio = mean * variance.rsqrt()
+    side = (ratio > high_mean).double() - (ratio < low_mean).double()
+    rms = square.clamp_min(1e-20).sqrt()
+    extent = (rms > high_rms).double() - (rms < low_rms).double()
+    a = side * square * variance.pow(-1.5)
+    b = extent / square.clamp_min(1e-20) - side * mean * variance.pow(-1.5)
+    # Only the direction matters: sizes that float32 holds.
+    size = torch.maximum(a.abs(), b.abs() * rms).clamp_min(1e-30)
+    return a / size, b / size
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceRule:
+    """What a `Balancer` does to gradients at the present place of its schedules."""
+
+    limits: tuple[float, float, float, float]
+    strength: float = 0.04
+
+    def push(self, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers a and b per channel: the gradient g of x becomes g + |g| (a + b x).
+
+        The same rule as `Balancer.balance` from statistics alone, for data that are never in memory
+        as a whole. `mean` and `square`, the mean square, are (C,) in double precision; so are a
+        and b.
+        """
+        a, b = _direction(mean, square, self.limits)
+        size = (a * a + 2.0 * a * b * mean + b * b * square).clamp_min(0.0).sqrt()
+        scale = self.strength / size.clamp_min(_LEAST_PUSH)
+        return a * scale, b * scale
 
 
 class Balancer(Scheduled):
@@ -352,11 +383,16 @@ class Balancer(Scheduled):
 
     def balance(self, x: Tensor) -> Tensor:
         """`x`, unchanged, with the rule applied to its gradient."""
+        rule = self.rule()
+        out: Tensor = _Balance.apply(x, rule.limits, rule.strength)  # type: ignore[no-untyped-call]
+        return out
+
+    def rule(self) -> BalanceRule:
+        """The rule with the present limits of mean / deviation and of the root mean square."""
         low, high = (_mean_over_deviation(self.now(share)) for share in self.positive)
         # The root mean square of normal data is sqrt(pi / 2) times its mean absolute value.
         small, large = (math.sqrt(math.pi / 2) * self.now(value) for value in self.absolute)
-        out: Tensor = _Balance.apply(x, (low, high, small, large), 0.04)  # type: ignore[no-untyped-call]
-        return out
+        return BalanceRule((low, high, small, large))
 
 
 class _Whitening(torch.autograd.Function):

@@ -73,12 +73,14 @@ class ConvNeXt(Scheduled):
         first, second = self.pointwise_conv1, self.pointwise_conv2
         weight1, weight2 = first.weight[:, :, 0, 0], second.weight[:, :, 0, 0]
         balances = x.requires_grad and self.hidden_balancer.fires()
-        if x.is_cuda or balances:
+        if x.is_cuda:
             hidden = F.linear(x, weight1, first.bias)
             if balances:
                 hidden = self.hidden_balancer.balance(hidden)
             return F.linear(swoosh_l(hidden), weight2, second.bias)
-        out = pointwise_network(x.flatten(0, 2), weight1, first.bias, weight2, second.bias)
+        push = self.hidden_balancer.rule().push if balances else None
+        rows = x.flatten(0, 2)
+        out = pointwise_network(rows, weight1, first.bias, weight2, second.bias, push=push)
         return out.view(*x.shape[:3], -1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SpokenSegment",
     "Transcript",
+    "printable_name",
     "to_ctm",
     "to_dict",
     "to_srt",
@@ -22,6 +24,9 @@ __all__ = [
     "to_vtt",
     "transcript_text",
 ]
+
+# Control characters, and the separators of lines and paragraphs.
+_BREAKS = ("Cc", "Zl", "Zp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,23 @@ class Transcript:
     audio: str | None = None
 
 
+def printable_name(name: str) -> str:
+    r"""`name` as text that fits on a line of UTF-8: what does not is written as its escape.
+
+    Names of files are bytes: one in GBK becomes `\xc2\xbc....wav` here. Line breaks and other
+    control characters are escaped too.
+    """
+    text = _encodable(name)
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in _BREAKS else c
+        for c in text
+    )
+
+
+def _encodable(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def transcript_text(transcript: Transcript) -> str:
     """All text of a transcript on one line, with spaces where the script has them."""
     return normalise_text(" ".join(segment.text for segment in transcript.segments))
@@ -64,7 +86,7 @@ def to_dict(transcript: Transcript) -> dict[str, Any]:
     every = [unit for segment in transcript.segments for unit in segment.units]
     return {
         "id": transcript.id,
-        "audio": transcript.audio,
+        "audio": None if transcript.audio is None else _encodable(transcript.audio),
         "duration_seconds": round(transcript.seconds, 3),
         "text": transcript_text(transcript),
         "confidence": _rounded(mean_confidence(every)),

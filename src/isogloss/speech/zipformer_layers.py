@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from isogloss.speech.fused import gated
 from isogloss.speech.scaling import (
     ActivatedLinear,
     Balancer,
@@ -156,8 +157,10 @@ class AttentionWeights(Scheduled):
         scores = query @ key
         if not (self.training and chance(self.now(self.position_skip_rate))):
             where = where.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            scores = scores + self._position_scores(where, position)
+            # In place: nothing keeps the scores, and they are the largest tensors here.
+            scores.add_(self._position_scores(where, position))
         if self.training and chance(self.penalty_rate):
+            # Before padding is excluded, which is far beyond any limit.
             scores = penalise_beyond(scores, 25.0, 1e-4)
         if mask is not None:
             scores = scores + mask.key_bias
@@ -218,7 +221,7 @@ class NonlinAttention(nn.Module):
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """(N, T, C) with one head's weights (N, T, T) to (N, T, C)."""
         gate, values, after = self.in_proj(x).chunk(3, dim=-1)
-        values = self.whiten1(values) * self.balancer(gate).tanh()
+        values = gated(self.whiten1(values), self.balancer(gate), kind="tanh")
         out: Tensor = self.whiten2(self.out_proj((weights @ values) * after))
         return out
 
@@ -260,7 +263,7 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, mask: StepMask | None) -> Tensor:
         """(N, T, C) to (N, T, C); padded steps enter the convolution as zeros."""
         values, gate = self.in_proj(x).chunk(2, dim=-1)
-        x = values * self.balancer1(gate).sigmoid()
+        x = gated(values, self.balancer1(gate), kind="sigmoid")
         if mask is not None:
             x = x * mask.keep
         out: Tensor = self.out_proj(self.whiten(self.balancer2(self._over_time(x))))
