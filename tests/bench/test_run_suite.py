@@ -233,6 +233,12 @@ def test_missing_data_says_what_is_needed_and_where_it_was_looked_for(tmp_path) 
         run_suite("yubao", [], data=tmp_path, out=tmp_path / "o", progress=False)
 
 
+def test_a_data_folder_that_is_not_there_is_not_made(tmp_path) -> None:
+    with pytest.raises(IsoglossError, match="typo: no such folder"):
+        run_suite("demo", [], data=tmp_path / "typo", out=tmp_path / "o", progress=False)
+    assert not (tmp_path / "typo").exists()
+
+
 def test_names_are_checked_before_anything_runs(suite, tmp_path) -> None:
     with pytest.raises(UnknownName, match="did you mean mel"):
         run_suite(suite, ["melt:"], out=tmp_path / "o")

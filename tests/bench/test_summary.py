@@ -87,6 +87,8 @@ def test_names_without_glyphs_do_not_reach_the_picture(finished, tmp_path) -> No
     ("name", "label", "role"),
     [
         ("own:exp/a/", "trained (a)", "trained"),
+        ("own:exp/a/model", "trained (a)", "trained"),
+        ("own:model", "trained (model)", "trained"),
         ("mel:", "log-mel frames", "mel"),
         ("random:tiny:3", "random weights (tiny:3)", "random"),
         ("theirs:x", "theirs:x", "other"),

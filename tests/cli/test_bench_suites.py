@@ -79,12 +79,56 @@ def test_a_corrupt_checkpoint_loses_no_other_encoder_of_a_manifest(
         (["demo", "--task", "retreival"], "did you mean retrieval"),
         (["demo", "--encoder", "melt:"], "did you mean mel"),
         (["demo", "--center"], "--center is for manifests"),
+        (["demo", "--no-floors"], "no encoder is named"),
     ],
 )
 def test_wrong_usage_is_2(arguments, match: str, tmp_path, capsys) -> None:
     assert main(["bench", "run", *arguments, "--out", str(tmp_path / "o")]) == 2
     assert match in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["list", "demoo"], "bench list: unknown suite 'demoo'; did you mean demo"),
+        (["compare", "DIR", "--suite", "melod"], "did you mean melody"),
+        (["compare", "DIR", "--baseline", "mell:"], "did you mean mel:"),
+        (["report", "DIR", "--suite", "melod"], "did you mean melody"),
+    ],
+)
+def test_names_that_nothing_has_are_2(arguments, match: str, suite, tmp_path, capsys) -> None:
+    made = ["bench", "run", str(suite), "--out", str(tmp_path), "--quiet", "--task", "retrieval"]
+    if "DIR" in arguments:
+        assert main(made) == 0
+    capsys.readouterr()
+    assert main(["bench", *(str(tmp_path) if a == "DIR" else a for a in arguments)]) == 2
+    captured = capsys.readouterr()
+    assert match in captured.err and not captured.out
+
+
+def test_a_suite_without_results_hides_no_other_and_pages_do_not_overwrite(
+    suite, tmp_path, capsys
+) -> None:
+    """One encoder that cannot be loaded leaves a record without results."""
+    out = tmp_path / "o"
+    other = suite.with_name("other.toml")
+    third = suite.with_name("third.toml")
+    for path in (other, third):
+        path.write_text(suite.read_text(encoding="utf-8"), encoding="utf-8")
+    one = ["--out", str(out), "--quiet", "--task", "retrieval"]
+    assert main(["bench", "run", str(other), "--encoder", "own:gone", "--no-floors", *one]) == 1
+    assert main(["bench", "run", str(suite), *one]) == 0
+    capsys.readouterr()
+    assert main(["bench", "compare", str(out)]) == 0
+    captured = capsys.readouterr()
+    assert "log-mel frames" in captured.out and "left out other: no result" in captured.err
+    assert main(["bench", "run", str(third), *one]) == 0
+    assert main(["bench", "report", str(out), "--html", str(tmp_path / "page.html")]) == 0
+    assert sorted(p.name for p in tmp_path.glob("*.html")) == [
+        f"page-{suite.stem}.html",
+        "page-third.html",
+    ]
 
 
 def test_absent_data_is_1(tmp_path, capsys, monkeypatch) -> None:

@@ -36,7 +36,8 @@ class LevelReader:
     def posteriors_of_samples(
         self, pieces: Sequence[np.ndarray], *, head: str
     ) -> Iterator[tuple[int, np.ndarray]]:
-        self.batches.append(len(pieces))
+        if pieces:  # an empty call asks for the head alone
+            self.batches.append(len(pieces))
         for index in reversed(range(len(pieces))):
             piece = pieces[index]
             steps = max(1, len(piece) // 640)

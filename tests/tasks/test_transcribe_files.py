@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+ENDINGS = {"json": ".json", "text": ".txt", "ctm": ".ctm"}
 WHOLE = LongTranscription(detect_speech=False)
 
 
@@ -78,6 +80,53 @@ def test_folders_that_cannot_be_told_apart_or_are_empty(tapes: Path, tmp_path: P
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty holds no recording"):
         find_recordings([tmp_path / "empty"])
+
+
+def test_odd_files_and_names_stop_nothing(tmp_path: Path) -> None:
+    """Links in a circle, a link to nothing, a pipe, names in GBK or with a line break."""
+    folder = tmp_path / "tapes"
+    sound(folder / "good.wav")
+    sound(folder / "two\nlines.wav")
+    gbk = folder / os.fsdecode("录音.wav".encode("gbk"))
+    try:
+        sound(gbk)
+    except OSError:
+        pytest.skip("this file system has names of UTF-8 alone")
+    (folder / "loop.wav").symlink_to("loop.wav")
+    (folder / "gone.wav").symlink_to("nowhere.wav")
+    (folder / "round").symlink_to(".")
+    os.mkfifo(folder / "pipe.wav")
+    names_shown = {"good.wav", "two\\nlines.wav", "\u00bc\\xd2\xf4.wav"}
+    for form in ("json", "text", "ctm"):
+        done = transcribe_files(
+            Reader(),
+            find_recordings([folder]),
+            out=tmp_path / f"all-{form}{ENDINGS[form]}",
+            form=form,
+            config=WHOLE,
+        )
+        assert {f.id for f in done.failed} == {"loop.wav", "gone.wav", "pipe.wav"}
+        assert len({t.id for t in done.transcripts} & names_shown) >= 2 and done.done == 3
+    out = tmp_path / "out"
+    done = transcribe_files(Reader(), find_recordings([folder]), out=out, config=WHOLE)
+    # The files keep the names of the recordings, byte for byte.
+    assert (out / gbk.with_suffix(".txt").name).read_text(encoding="utf-8") == "天地\n"
+    again = transcribe_files(Reader(), find_recordings([folder]), out=out, config=WHOLE)
+    assert (done.done, again.done, again.there_already) == (3, 0, 3)
+
+
+def test_a_head_that_is_not_there_is_missed_before_anything_is_done(tapes: Path) -> None:
+    class Headless(Reader):
+        def posteriors_of_samples(self, pieces, *, head):
+            if head == "dialect":
+                raise ValueError("no dialect head")
+            yield from super().posteriors_of_samples(pieces, head=head)
+
+    out, config = tapes / "out", LongTranscription(head="dialect", detect_speech=False)
+    with pytest.raises(ValueError, match="no dialect head"):
+        transcribe_files(Headless(), find_recordings([tapes]), out=out, config=config)
+    # The folder may still be had by the other head.
+    assert not out.exists()
 
 
 def test_a_folder_gets_a_file_for_each_recording(tapes: Path, tmp_path: Path) -> None:

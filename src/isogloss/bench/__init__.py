@@ -13,6 +13,7 @@ from isogloss.bench.run import Failure, SuiteRun, run_benchmark, run_suite
 from isogloss.bench.store import (
     RunRecord,
     RunResult,
+    finished_suites,
     load_results,
     load_run,
     load_runs,
@@ -33,6 +34,7 @@ __all__ = [
     "compare_csv",
     "compare_latex",
     "find_data",
+    "finished_suites",
     "latex_matrix",
     "load_results",
     "load_run",

@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from isogloss.bench.compare import ALPHA
 from isogloss.bench.latex import escaped
-from isogloss.bench.summary import encoder_label
+from isogloss.bench.summary import labels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from isogloss.bench.compare import Cell, Comparison, Difference, Row
 
 __all__ = [
     "compare_csv",
     "compare_latex",
-    "labels_of",
     "notes_of",
     "shown_cell",
     "shown_difference",
@@ -30,13 +27,6 @@ __all__ = [
     "table_rows",
     "test_rows",
 ]
-
-
-def labels_of(encoders: Sequence[str]) -> dict[str, str]:
-    """A name for people for each encoder; where two would be the same, both keep their own."""
-    labels = {name: encoder_label(name) for name in encoders}
-    seen = list(labels.values())
-    return {name: name if seen.count(lb) > 1 else lb for name, lb in labels.items()}
 
 
 def is_percent(measure: str) -> bool:

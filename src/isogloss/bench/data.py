@@ -73,15 +73,17 @@ def prepare_corpus(
         progress: bars on stderr.
 
     Raises:
-        IsoglossError: the data is not there; the message says what is needed and where it was
-            looked for.
+        IsoglossError: the data is not there, or no folder `data`; the message says what is needed
+            and where it was looked for.
         ValueError: the data cannot be read as the suite says.
     """
     from isogloss.corpora import read_corpus
 
+    if data is not None and not data.exists():
+        raise IsoglossError(f"{data}: no such folder; --data names one that is there")
     spec, found = suite.corpus, find_data(suite, data)
     if spec.synth is not None and found is None:
-        found = _spoken(spec.synth, work if data is None else data / _SYNTHETIC, jobs, progress)
+        found = _spoken(spec.synth, work, jobs, progress)
     if found is None:
         raise IsoglossError(_absent(suite, data))
     if spec.reader is not None:
@@ -145,7 +147,7 @@ def _read(suite: Suite, folder: Path, work: Path) -> Prepared:
     notes = [f"{name}: not there, left out" for name in absent]
     notes += [f"{s.item}: {s.reason}; {s.remedy}" for s in skipped]
     if len(notes) > _NOTES:
-        notes[_NOTES:] = [f"{len(notes) - _NOTES} more were left out"]
+        notes[_NOTES:] = [f"{len(notes) - _NOTES} more"]
     return Prepared(corpus, manifest, coverage, tuple(notes))
 
 

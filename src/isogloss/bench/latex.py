@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isogloss._files import write_text
-from isogloss.bench.summary import encoder_label, group_cells, is_grouped, set_label, set_labels
+from isogloss.bench.summary import (
+    encoder_label,
+    group_cells,
+    is_grouped,
+    labels_of,
+    set_label,
+    set_labels,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +42,10 @@ def latex_matrix(result: RunResult, measure: str = "R@1") -> str:
     Percentages with one decimal, '-' on the diagonal and where there is no pair; needs
     `\usepackage{booktabs}`.
     """
+    return _matrix(result, measure, encoder_label(result.encoder))
+
+
+def _matrix(result: RunResult, measure: str, encoder: str) -> str:
     names, cells = group_cells(result, measure)
     labels = set_labels(result)
     if is_grouped(result) and measure == "R@1":
@@ -43,7 +54,7 @@ def latex_matrix(result: RunResult, measure: str = "R@1") -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_caption(result, measure)}}}",
+        rf"\caption{{{_caption(result, measure, encoder)}}}",
         r"\begin{tabular}{l" + "r" * len(names) + "}",
         r"\toprule",
         " & ".join(["query $\\rightarrow$ answer", *shown]) + r" \\",
@@ -60,15 +71,13 @@ def latex_matrix(result: RunResult, measure: str = "R@1") -> str:
 
 def write_latex(results: Sequence[RunResult], path: Path, measure: str = "R@1") -> None:
     """One table for each result, in order, in one file."""
-    write_text(path, "\n".join(latex_matrix(result, measure) for result in results))
+    labels = labels_of([result.encoder for result in results])
+    write_text(path, "\n".join(_matrix(r, measure, labels[r.encoder]) for r in results))
 
 
-def _caption(result: RunResult, measure: str) -> str:
+def _caption(result: RunResult, measure: str, encoder: str) -> str:
     corpus = escaped(str(result.corpus["name"]))
-    return (
-        f"Speech-to-speech retrieval, {escaped(measure)} in \\%: "
-        f"{escaped(encoder_label(result.encoder))} on {corpus}."
-    )
+    return f"Speech-to-speech retrieval, {escaped(measure)} in \\%: {escaped(encoder)} on {corpus}."
 
 
 def escaped(text: str) -> str:

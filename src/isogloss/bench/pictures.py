@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isogloss._files import atomic_writer
-from isogloss.bench.summary import encoder_label, group_cells, is_grouped, set_label, set_labels
+from isogloss.bench.summary import group_cells, is_grouped, labels_of, set_label, set_labels
 from isogloss.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def write_matrix_png(results: Sequence[RunResult], path: Path) -> None:
     side = max(3.0, 0.62 * size + 1.2)
     figure = figure_class(figsize=(side * len(results) + 0.8, side), layout="constrained")
     axes = figure.subplots(1, len(results), squeeze=False)[0]
-    image = None
+    image, encoders = None, labels_of([r.encoder for r in results])
     for axis, result in zip(axes, results, strict=True):
         names, cells = group_cells(result)
         values = 100 * np.array(
@@ -49,7 +49,7 @@ def write_matrix_png(results: Sequence[RunResult], path: Path) -> None:
         labels = _plain_labels(result, names)
         axis.set_xticks(range(len(names)), labels, rotation=40, ha="right", fontsize=8)
         axis.set_yticks(range(len(names)), labels, fontsize=8)
-        axis.set_title(_plain(encoder_label(result.encoder), "encoder"), fontsize=10)
+        axis.set_title(_plain(encoders[result.encoder], "encoder"), fontsize=10)
         axis.set_xlabel("answer", fontsize=8)
         axis.set_ylabel("query", fontsize=8)
         if size <= _MOST_NUMBERS:
@@ -76,7 +76,7 @@ def write_layers_png(results: Sequence[RunResult], path: Path) -> bool:
     if not with_layers:
         return False
     figure = _figure()(figsize=(5.2, 3.4), layout="constrained")
-    axis = figure.subplots()
+    axis, encoders = figure.subplots(), labels_of([r.encoder for r in results])
     for result in with_layers:
         found = [(e, m) for e in result.layers if (m := e["measures"].get("R@1")) is not None]
         x = [e["layer"] for e, _ in found]
@@ -92,7 +92,7 @@ def write_layers_png(results: Sequence[RunResult], path: Path) -> bool:
             y,
             yerr=[below, above],
             marker="o",
-            label=_plain(encoder_label(result.encoder), "encoder"),
+            label=_plain(encoders[result.encoder], "encoder"),
         )
         axis.set_xticks(x, [e["label"].replace(" output", "") for e, _ in found], fontsize=8)
     axis.set_ylim(0, 100)

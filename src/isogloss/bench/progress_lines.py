@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from isogloss.bench.summary import encoder_label
+from isogloss.bench.summary import labels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from isogloss.bench.store import RunResult
     from isogloss.bench.suite import Suite, TaskSpec
@@ -23,11 +23,14 @@ class Progress:
     layers and CER, a line for each encoder.
     """
 
-    def __init__(self, suite: Suite, encoders: int, say: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, suite: Suite, encoders: Sequence[str], say: Callable[[str], None] | None
+    ) -> None:
         self._say = say or (lambda _line: None)
         self._tasks = [task.name for task in suite.tasks]
         self._each = not suite.settings
-        self._encoders = encoders
+        self._labels = labels_of(encoders)
+        self._encoders = len(encoders)
         self._begun = 0
         self._done = 0
         self._took: dict[str, list[float]] = {}
@@ -35,7 +38,7 @@ class Progress:
     def of(self, encoder: str) -> Callable[[TaskSpec, str, float], None]:
         """What is to be called after each task of `encoder`."""
         self._begun += 1
-        label = encoder_label(encoder)
+        label = self._labels[encoder]
         waiting = list(self._tasks)
 
         def tell(task: TaskSpec, state: str, seconds: float) -> None:
@@ -60,7 +63,7 @@ class Progress:
 
     def finished(self, result: RunResult) -> None:
         """Say what `result` comes to."""
-        self._say(_headline(result))
+        self._say(_headline(self._labels[result.encoder], result))
 
     def _left(self, waiting: list[str]) -> str:
         rest = waiting + self._tasks * (self._encoders - self._begun)
@@ -82,11 +85,11 @@ def _spoken(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def _headline(result: RunResult) -> str:
+def _headline(label: str, result: RunResult) -> str:
     mean = result.measure("R@1")
     if mean is None:
-        return f"{result.encoder}: done"
+        return f"{label}: {len(result.tasks)} tasks are stored"
     interval = (
         "" if mean["low"] is None else f" [{100 * mean['low']:.1f}, {100 * mean['high']:.1f}]"
     )
-    return f"{result.encoder}: R@1 {100 * mean['value']:.1f} %{interval}"
+    return f"{label}: R@1 {100 * mean['value']:.1f} %{interval}"

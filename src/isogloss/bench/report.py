@@ -27,7 +27,7 @@ from isogloss.bench.report_tables import (
     plural,
     recipe_section,
 )
-from isogloss.bench.summary import BASELINES, chance_of, encoder_label, role_of
+from isogloss.bench.summary import BASELINES, chance_of, labels_of, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ def write_report(
     is_suite = "tasks" in everyone[0].config
     sections = [
         f"<h1>{escape(heading)}</h1>",
-        f"<p>{escape(str(about).capitalize())}.</p>" if about else "",
+        f"<p>{escape(_sentence(str(about)))}</p>" if about else "",
         *(
             [_guide(ordered), f"<p>{escape(note)}</p>" if note else "", headline(ordered)]
             if ordered
@@ -134,9 +134,10 @@ def _guide(results: Sequence[RunResult]) -> str:
         f"averaged over the {pairs} ordered pairs of {sets} {plural(first)}."
     ]
     if mean is not None:
-        found = f"{encoder_label(first.encoder)} finds it for {_percent(mean)} of the queries"
+        labels = labels_of([r.encoder for r in results])
+        found = f"{labels[first.encoder]} finds it for {_percent(mean)} of the queries"
         rest = [
-            f"{encoder_label(r.encoder)} for {_percent(m)}"
+            f"{labels[r.encoder]} for {_percent(m)}"
             for r in results[1:]
             if (m := r.measure("R@1")) is not None
         ]
@@ -151,6 +152,11 @@ def _guide(results: Sequence[RunResult]) -> str:
     level = f"{100 * float(first.config.get('level', 0.95)):g}"
     parts.append(f"Ranges are {level} % bootstrap intervals.")
     return f"<p>{escape(' '.join(parts))}</p>"
+
+
+def _sentence(text: str) -> str:
+    """`text` with a capital first letter and a full stop; names in it stay as they are."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def _percent(mean: Mapping[str, float]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from isogloss.bench.figures import Series, curve
 from isogloss.bench.report_tables import styles
-from isogloss.bench.summary import encoder_label, set_label
+from isogloss.bench.summary import labels_of, set_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,10 +26,10 @@ def layers_section(results: Sequence[RunResult]) -> str:
     with_layers = [r for r in results if r.layers]
     if not with_layers:
         return ""
-    style = styles(results)
+    style, labels = styles(results), labels_of([r.encoder for r in results])
     series = [
         Series(
-            encoder_label(r.encoder),
+            labels[r.encoder],
             [
                 (entry["layer"], m["value"], m["low"], m["high"])
                 for entry in r.layers
@@ -67,14 +67,14 @@ def transcription_section(results: Sequence[RunResult]) -> str:
     measured = [r for r in results if r.transcription]
     if not measured:
         return ""
-    body = []
+    body, labels = [], labels_of([r.encoder for r in results])
     for result in measured:
         for index, m in enumerate(result.transcription):
             told = m["signature"]
             variety = m["name"].removeprefix("CER").strip()
             label = set_label(variety, "variety") if variety else "all"
             if len(measured) > 1:
-                label = f"{encoder_label(result.encoder)}: {label}"
+                label = f"{labels[result.encoder]}: {label}"
             length = told["reference_length"]
             counts = "".join(
                 f"<td>{told[kind]} <small>{100 * told[kind] / length:.1f} %</small></td>"
@@ -129,10 +129,10 @@ def read_train_log(path: Path) -> list[dict[str, Any]]:
 
 def training_section(logs: Mapping[str, Path]) -> str:
     """Loss and development CER against steps, for every log that has them."""
-    losses, errors = [], []
+    losses, errors, labels = [], [], labels_of(list(logs))
     for index, (encoder, path) in enumerate(logs.items()):
         records = read_train_log(path)
-        style, label = f"s{index % 4}", encoder_label(encoder)
+        style, label = f"s{index % 4}", labels[encoder]
         loss = _points(records, "train", "loss")
         cer = _points(records, "dev", "cer")
         losses += [Series(label, loss, style)] if loss else []

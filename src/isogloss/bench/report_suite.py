@@ -8,17 +8,11 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from isogloss.bench.compare_table import (
-    labels_of,
-    mark_of,
-    notes_of,
-    shown_value,
-    test_rows,
-)
+from isogloss.bench.compare_table import mark_of, notes_of, shown_value, test_rows
 from isogloss.bench.entries import signature_of
 from isogloss.bench.figures import Bar, bars
 from isogloss.bench.report_tables import styles
-from isogloss.bench.summary import set_label
+from isogloss.bench.summary import labels_of, set_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,9 +12,9 @@ from isogloss.bench.summary import (
     BASELINES,
     baseline_labels,
     chance_of,
-    encoder_label,
     group_cells,
     is_grouped,
+    labels_of,
     phonetic_basis,
     role_of,
     set_cells,
@@ -57,12 +57,16 @@ def styles(results: Sequence[RunResult]) -> dict[str, str]:
     return found
 
 
+def _encoder_labels(results: Sequence[RunResult]) -> dict[str, str]:
+    return labels_of([result.encoder for result in results])
+
+
 def headline(results: Sequence[RunResult]) -> str:
     """Bars of mean R@1: every encoder, then what needs no encoder."""
     first = results[0]
-    style = styles(results)
+    style, labels = styles(results), _encoder_labels(results)
     rows = [
-        _bar(encoder_label(r.encoder), mean, style[r.encoder])
+        _bar(labels[r.encoder], mean, style[r.encoder])
         for r in results
         if (mean := r.measure("R@1")) is not None
     ]
@@ -119,11 +123,11 @@ def plural(result: RunResult) -> str:
 
 
 def _matrices(results: Sequence[RunResult], *, by_group: bool) -> str:
-    tables = []
+    tables, captions = [], _encoder_labels(results)
     for result in results:
         names, cells = group_cells(result) if by_group else set_cells(result)
         labels = _labels(result, names, by_group=by_group)
-        tables.append(heat_table(encoder_label(result.encoder), names, labels, cells))
+        tables.append(heat_table(captions[result.encoder], names, labels, cells))
     first = results[0]
     if not by_group and first.measure("R@1 phonetic") is not None:
         names, cells = set_cells(first, "R@1 phonetic")
@@ -173,7 +177,7 @@ def pairs_section(results: Sequence[RunResult]) -> str:
     rows = _pair_values(results)
     baselines = _baselines(first)
     by_group = len(first.retrieval["pairs"]) > _MOST_PAIRS_LISTED
-    columns = [encoder_label(r.encoder) for r in results]
+    columns = list(_encoder_labels(results).values())
     columns += [] if by_group else [label for label, _ in baselines.values()]
     head = "".join(f'<th scope="col">{escape(c)}</th>' for c in columns)
     body = []
@@ -261,7 +265,8 @@ def measures_section(results: Sequence[RunResult]) -> str:
         for name in results[0].retrieval["measures"]
         if name not in BASELINES and not name.startswith("R@1 by")
     ]
-    head = "".join(f'<th scope="col">{escape(encoder_label(r.encoder))}</th>' for r in results)
+    labels = _encoder_labels(results)
+    head = "".join(f'<th scope="col">{escape(labels[r.encoder])}</th>' for r in results)
     hard = results[0].config.get("hard", 5)
     body = []
     for name in names:
@@ -287,7 +292,7 @@ _BUCKET_KINDS = {
 
 def buckets_section(results: Sequence[RunResult]) -> str:
     """R@1 where query and right answer are alike, middling and unlike in sound or words."""
-    style = styles(results)
+    style, labels = styles(results), _encoder_labels(results)
     charts = []
     for kind, (title, of) in _BUCKET_KINDS.items():
         blocks: dict[tuple[float, str], list[Bar]] = {}
@@ -296,7 +301,7 @@ def buckets_section(results: Sequence[RunResult]) -> str:
                 told = bucket["signature"]
                 if bucket["name"].split()[1] == kind:
                     heading = f"{told['from']:.2f} to {told['to']:.2f}, {bucket['n']} queries"
-                    bar = _bar(encoder_label(result.encoder), bucket, style[result.encoder])
+                    bar = _bar(labels[result.encoder], bucket, style[result.encoder])
                     blocks.setdefault((told["from"], heading), []).append(bar)
         if blocks:
             rows = [(heading, found) for (_, heading), found in sorted(blocks.items())]
@@ -319,8 +324,9 @@ def recipe_section(results: Sequence[RunResult]) -> str:
     facts += [(k, str(corpus[k])) for k in ("licence", "source") if corpus.get(k)]
     for reason, count in first.retrieval.get("left_out", {}).items():
         facts.append(("left out", f"{count} items: {reason}"))
+    labels = _encoder_labels(results)
     for result in results:
-        facts.append((encoder_label(result.encoder), result.made_by))
+        facts.append((labels[result.encoder], result.made_by))
         broken = result.retrieval.get("unreadable", ())
         if broken:
             listed = "; ".join(f"{b['item']}: {b['reason']}" for b in broken[:10])

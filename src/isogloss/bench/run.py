@@ -213,7 +213,7 @@ def _run(
     config = _claim(out, suite, names, config, described)
     results: list[RunResult] = []
     failures: list[Failure] = []
-    told = Progress(suite, len(names), say)
+    told = Progress(suite, names, say)
     for name in names:
         try:
             encoder = load(name)

@@ -25,6 +25,7 @@ __all__ = [
     "FORMAT",
     "RunRecord",
     "RunResult",
+    "finished_suites",
     "load_results",
     "load_run",
     "load_runs",
@@ -196,14 +197,28 @@ def load_results(out: Path, suite: str | None = None) -> list[RunResult]:
             a file is damaged or of a newer format.
         UnknownName: `suite` was not run there.
     """
-    record = load_run(out, suite)
-    # Of several processes that began at once, run.json may only name the encoders of the last.
-    others = sorted((out / "results" / record.suite).glob("*.json"))
-    paths = dict.fromkeys([*(out / name for name in record.results), *others])
-    found = [load_result(path) for path in paths if path.is_file()]
+    found = [load_result(path) for path in _files_of(load_run(out, suite), out)]
     if not found:
         raise IsoglossError(f"{out} holds no finished result; repeat the run to go on with it")
     return found
+
+
+def finished_suites(out: Path) -> tuple[list[str], list[str]]:
+    """Names of the suites run in `out` that have a result, and of those that have none yet.
+
+    Raises:
+        IsoglossError: as `load_runs`.
+    """
+    records = load_runs(out)
+    with_results = [name for name, record in records.items() if _files_of(record, out)]
+    return with_results, [name for name in records if name not in with_results]
+
+
+def _files_of(record: RunRecord, out: Path) -> list[Path]:
+    # Of several processes that began at once, run.json may only name the encoders of the last.
+    others = sorted((out / "results" / record.suite).glob("*.json"))
+    paths = dict.fromkeys([*(out / name for name in record.results), *others])
+    return [path for path in paths if path.is_file()]
 
 
 def _read(path: Path, key: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ __all__ = [
     "baseline_labels",
     "encoder_label",
     "group_cells",
+    "labels_of",
     "phonetic_basis",
     "role_of",
     "set_label",
@@ -85,10 +86,17 @@ def baseline_labels(result: RunResult) -> dict[str, str]:
 
 
 def encoder_label(encoder: str) -> str:
-    """A name for people: 'trained (a)' for 'own:exp/a', 'log-mel frames' for 'mel:'."""
+    """A name for people: 'trained (a)' for 'own:exp/a', 'log-mel frames' for 'mel:'.
+
+    A folder called 'model', as training names it, goes by the one that it lies in. Two encoders may
+    get the same label; see `labels_of`.
+    """
     kind, _, argument = encoder.partition(":")
     if kind == "own":
-        return f"trained ({argument.rstrip('/').rpartition('/')[2] or argument})"
+        above, _, name = argument.rstrip("/").rpartition("/")
+        if name == "model":
+            name = above.rstrip("/").rpartition("/")[2] or name
+        return f"trained ({name or argument})"
     if kind == "mel":
         return "log-mel frames"
     if kind == "random":
@@ -97,6 +105,13 @@ def encoder_label(encoder: str) -> str:
         # Of a folder on this disk the last name tells enough; a name such as 'a/b' is kept whole.
         return f"{kind}:{argument.rstrip('/').rpartition('/')[2]}"
     return encoder
+
+
+def labels_of(encoders: Sequence[str]) -> dict[str, str]:
+    """A name for people for each encoder; where two would be the same, both keep their own."""
+    labels = {name: encoder_label(name) for name in encoders}
+    seen = list(labels.values())
+    return {name: name if seen.count(lb) > 1 else lb for name, lb in labels.items()}
 
 
 def set_label(name: str, by: str) -> str:

@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isogloss.cli.bench_suites import add_compare, add_list, named_suite, run_named
+from isogloss.cli.bench_suites import (
+    add_compare,
+    add_list,
+    named_suite,
+    run_named,
+    suites_in,
+    usage_checked,
+)
 from isogloss.cli.tables import print_json, print_table, talk
 
 if TYPE_CHECKING:
@@ -138,14 +145,19 @@ def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     report.add_argument("folder", type=Path, metavar="DIR", help="what bench run wrote")
     report.add_argument("--suite", metavar="NAME", help="one of several in DIR; default: each")
-    report.add_argument("--html", type=Path, metavar="FILE", help="default: DIR/report.html")
+    report.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="default: DIR/report.html; of several suites, each its own FILE-SUITE.html",
+    )
     report.add_argument("--csv", action="store_true", help="also DIR/results.csv")
     report.add_argument("--json", action="store_true", help="also DIR/results.json")
     report.add_argument("--latex", action="store_true", help="also DIR/matrix.tex")
     report.add_argument("--png", action="store_true", help="also DIR/matrix.png, layers.png")
     report.add_argument("--manifest", type=Path, help="the corpus, when it has moved")
     report.add_argument("--title", metavar="TEXT", help="of the page")
-    report.set_defaults(handler=_report)
+    report.set_defaults(handler=usage_checked("report", _report))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -220,8 +232,9 @@ def _layers(text: str | None) -> tuple[int, ...] | str | None:
 
 def print_matrices(results: Sequence[RunResult]) -> None:
     """A table of R@1 for each encoder, then the means with intervals and baselines."""
-    from isogloss.bench.summary import baseline_labels, encoder_label, group_cells
+    from isogloss.bench.summary import baseline_labels, group_cells, labels_of
 
+    labels = labels_of([result.encoder for result in results])
     for result in results:
         names, cells = group_cells(result)
         rows: list[list[object]] = [
@@ -230,8 +243,8 @@ def print_matrices(results: Sequence[RunResult]) -> None:
         ]
         # A title would be folded to the width of a table of three columns.
         talk("")
-        print_table([f"{encoder_label(result.encoder)}, R@1 in %", *names], rows)
-    means: list[list[object]] = [_mean_row(encoder_label(r.encoder), r, "R@1") for r in results]
+        print_table([f"{labels[result.encoder]}, R@1 in %", *names], rows)
+    means: list[list[object]] = [_mean_row(labels[r.encoder], r, "R@1") for r in results]
     first = results[0]
     means += [_mean_row(text, first, name) for name, text in baseline_labels(first).items()]
     chance = first.retrieval["measures"]["R@1"]["signature"].get("chance")
@@ -252,14 +265,15 @@ def _mean_row(label: str, result: RunResult, measure: str) -> list[object]:
 def _report(args: argparse.Namespace) -> int:
     from isogloss import bench
 
-    suites = [args.suite] if args.suite else list(bench.load_runs(args.folder))
+    suites = suites_in(args.folder, args.suite)
     written: list[Path] = []
     for suite in suites:
         results = bench.load_results(args.folder, suite)
         corpus = _corpus(args.manifest, results[0])
         # One suite keeps the plain names; of several each has its own.
         end = "" if len(suites) == 1 else f"-{suite}"
-        page = args.html or args.folder / f"report{end}.html"
+        page = args.html or args.folder / "report.html"
+        page = page.with_name(f"{page.stem}{end}{page.suffix}")
         bench.write_report(results, corpus, page, title=args.title, train_logs=_train_logs(results))
         written += [page, *_files(args, results, end)]
     print_table(["written"], [[str(path)] for path in written])

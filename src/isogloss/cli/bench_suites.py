@@ -5,16 +5,26 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.errors import UnknownName
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from isogloss.bench import Comparison, Suite, SuiteRun
 
-__all__ = ["add_compare", "add_list", "named_suite", "print_comparison", "run_named"]
+__all__ = [
+    "add_compare",
+    "add_list",
+    "named_suite",
+    "print_comparison",
+    "run_named",
+    "suites_in",
+    "usage_checked",
+]
 
 _LIST_EXAMPLE = """\
 examples:
@@ -55,7 +65,7 @@ def add_list(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--data", type=Path, metavar="DIR", help="where to look; default: ISOGLOSS_DATA"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.set_defaults(handler=_list)
+    parser.set_defaults(handler=usage_checked("list", _list))
 
 
 def add_compare(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,14 +84,47 @@ def add_compare(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--suite", metavar="NAME", help="one of several in DIR; default: each")
     parser.add_argument("--baseline", metavar="ENC", help="test every encoder against this one")
     parser.add_argument(
-        "--resamples", type=int, default=10_000, metavar="N", help="of every test; default 10000"
+        "--resamples",
+        type=at_least(1),
+        default=10_000,
+        metavar="N",
+        help="of every test; default 10000",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every test")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--csv", action="store_true", help="print CSV, a row for each number")
     output.add_argument("--latex", action="store_true", help="print a booktabs table")
     output.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.set_defaults(handler=_compare)
+    parser.set_defaults(handler=usage_checked("compare", _compare))
+
+
+def usage_checked(
+    verb: str, handler: Callable[[argparse.Namespace], int]
+) -> Callable[[argparse.Namespace], int]:
+    """`handler` with a name that nothing has as wrong usage: one line and exit code 2."""
+
+    def guarded(args: argparse.Namespace) -> int:
+        try:
+            return handler(args)
+        except UnknownName as error:
+            talk(f"isogloss bench {verb}: {error}")
+            return 2
+
+    return guarded
+
+
+def suites_in(folder: Path, named: str | None) -> list[str]:
+    """The suite that was named, or all that have a result; says which have none yet."""
+    from isogloss.bench import finished_suites
+
+    if named:
+        return [named]
+    finished, others = finished_suites(folder)
+    if not finished:
+        return others  # loading them says why there is none
+    for name in others:
+        talk(f"left out {name}: no result yet; repeat its run to go on with it")
+    return finished
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -165,6 +208,8 @@ def named_suite(args: argparse.Namespace) -> Suite | None:
     options = {k: getattr(args, k) for k in ("bootstrap", "seed") if getattr(args, k) is not None}
     if args.split is not None:
         options["split"] = None if args.split == "all" else args.split
+    if not args.encoders and not (args.floors and suite.floors):
+        raise ValueError("no encoder is named; add --encoder own:FOLDER or --encoder mel:")
     suite = suite.with_defaults(options) if options else suite
     return suite.only(tuple(args.tasks)) if args.tasks else suite
 
@@ -195,6 +240,7 @@ def _told(args: argparse.Namespace, done: SuiteRun) -> int:
     for note in done.notes:
         talk(f"left out {note}")
     if done.results:
+        _tell_coverage(done.results[0].corpus.get("coverage", {}).get("rows", ()))
         found = compare(done.results, progress=not args.quiet)
         if args.json:
             print_json(found.to_dict())
@@ -207,10 +253,18 @@ def _told(args: argparse.Namespace, done: SuiteRun) -> int:
     return 1 if done.failures else 0
 
 
-def _compare(args: argparse.Namespace) -> int:
-    from isogloss.bench import compare, compare_csv, compare_latex, load_runs
+def _tell_coverage(rows: Sequence[Mapping[str, Any]]) -> None:
+    """How many of the expected recordings were there, where some were not."""
+    if all(row["present"] == row["expected"] for row in rows):
+        return
+    present, expected = (sum(row[k] for row in rows) for k in ("present", "expected"))
+    parts = ", ".join(f"{row['name']} {row['present']} of {row['expected']}" for row in rows)
+    talk(f"recordings there: {present} of {expected} ({parts})")
 
-    suites: Sequence[str] = [args.suite] if args.suite else list(load_runs(args.folder))
+
+def _compare(args: argparse.Namespace) -> int:
+    from isogloss.bench import compare, compare_csv, compare_latex
+
     found = [
         compare(
             args.folder,
@@ -220,7 +274,7 @@ def _compare(args: argparse.Namespace) -> int:
             seed=args.seed,
             progress=True,
         )
-        for suite in suites
+        for suite in suites_in(args.folder, args.suite)
     ]
     if args.json:
         print_json([one.to_dict() for one in found] if len(found) > 1 else found[0].to_dict())
@@ -248,7 +302,7 @@ def print_comparison(found: Comparison, *, tests: bool = True) -> None:
     for task, encoder, reason in found.left_out:
         encoders.setdefault((task, reason), []).append(encoder)
     _print_lines(
-        [f"{task}, not for {', '.join(of)}: {reason}" for (task, reason), of in encoders.items()]
+        [f"{task}, not for {', '.join(of)} ({reason})" for (task, reason), of in encoders.items()]
     )
 
 

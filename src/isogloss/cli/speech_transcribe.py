@@ -149,7 +149,10 @@ def _segment_config(args: argparse.Namespace) -> SegmentConfig:
 
 
 def _check_usage(args: argparse.Namespace, form: str | None, count: int) -> None:
-    if form in ("srt", "vtt") and args.out is None and count > 1:
+    from isogloss.tasks.transcribe_files import is_file_name
+
+    in_one = args.out is None or is_file_name(args.out)
+    if form in ("srt", "vtt") and in_one and count > 1:
         raise WrongUsageError(f"{form} holds one recording, these are {count}; give --out a folder")
     if args.json and args.out is None and form not in (None, "json"):
         raise WrongUsageError(f"--json and --format {form} both want to be printed; choose one")
