@@ -5,8 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.corpus_options import add_table_options
-from isogloss.cli.speech_options import WrongUsageError, at_least, folder_of, verb
+from isogloss.cli.corpus_options import add_table_options, varieties_table
+from isogloss.cli.speech_options import (
+    WrongUsageError,
+    at_least,
+    folder_of,
+    launched_rank,
+    settings_of,
+    verb,
+)
 from isogloss.cli.tables import print_json, print_table, talk
 
 if TYPE_CHECKING:
@@ -126,10 +133,7 @@ def _add_forgetting(parser: argparse.ArgumentParser) -> None:
 
 
 def _finetune(args: argparse.Namespace) -> int:
-    import os
-
     from isogloss.training.finetune import finetune
-    from isogloss.varieties import builtin_table, load_table
 
     model = Path(folder_of(args.model))
     if args.apply_adapter is not None:
@@ -137,19 +141,17 @@ def _finetune(args: argparse.Namespace) -> int:
     if args.manifest is None:
         raise WrongUsageError("the manifest of the new variety is missing")
     config = _config(args)
-    table = builtin_table()
-    if args.varieties_table is not None:
-        table = table.merged(load_table(args.varieties_table))
     found = finetune(
         config,
         model=model,
         corpus=args.manifest,
         folder=args.out,
         replay=args.replay,
-        table=table,
+        table=varieties_table(args),
     )
-    if os.environ.get("RANK", "0") != "0":
-        return 0  # of several processes the first one tells
+    rank = launched_rank()
+    if rank:
+        return 0
     if args.json:
         print_json(found.to_dict())
     else:
@@ -166,7 +168,7 @@ def _finetune(args: argparse.Namespace) -> int:
             f"done, but {len(found.train.skipped)} items were left out: "
             f"{found.train.skipped_counts}; see {args.out / 'skipped.json'}"
         )
-    return 1 if found.train.skipped or found.unmeasured else 0
+    return 1 if rank is None and (found.train.skipped or found.unmeasured) else 0
 
 
 def _apply(args: argparse.Namespace, model: Path) -> int:
@@ -196,21 +198,12 @@ def _config(args: argparse.Namespace) -> FinetuneConfig:
     Raises:
         WrongUsageError: what is wrong with them.
     """
-    import tomllib
-
     from isogloss._config import config_from_mapping
     from isogloss.training.config import TrainConfig
     from isogloss.training.finetune import FinetuneConfig
     from isogloss.training.tuning import Tuning
 
-    settings: dict[str, Any] = {}
-    for entry in args.set:
-        try:
-            settings |= tomllib.loads(entry)
-        except tomllib.TOMLDecodeError as error:
-            raise WrongUsageError(
-                f"--set {entry}: not TOML: {error}; write KEY=VALUE, text in double quotes"
-            ) from error
+    settings = settings_of(args.set)
     given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
     if any(name in given for name in _LENGTHS):
         settings = {name: value for name, value in settings.items() if name not in _LENGTHS}

@@ -9,12 +9,20 @@ from isogloss.cli.corpus_options import add_verb
 from isogloss.cli.tables import talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from isogloss.types import Item
 
-__all__ = ["WrongUsageError", "at_least", "folder_of", "of_manifest", "verb"]
+__all__ = [
+    "WrongUsageError",
+    "at_least",
+    "folder_of",
+    "launched_rank",
+    "of_manifest",
+    "settings_of",
+    "verb",
+]
 
 
 class WrongUsageError(Exception):
@@ -72,3 +80,34 @@ def of_manifest(path: Path, split: str | None) -> list[Item]:
 def folder_of(model: Path) -> str:
     """The folder, also where a model is named as `bench` and `encode` name it."""
     return str(model).removeprefix("own:")
+
+
+def settings_of(entries: Sequence[str]) -> dict[str, Any]:
+    """Fields and values of repeated --set KEY=VALUE; the last of one key wins.
+
+    Raises:
+        WrongUsageError: a value is not TOML.
+    """
+    import tomllib
+
+    values: dict[str, Any] = {}
+    for entry in entries:
+        try:
+            values |= tomllib.loads(entry)
+        except tomllib.TOMLDecodeError as error:
+            raise WrongUsageError(
+                f"--set {entry}: not TOML: {error}; write KEY=VALUE, text in double quotes, such "
+                "as --set 'units=\"bpe\"'"
+            ) from error
+    return values
+
+
+def launched_rank() -> int | None:
+    """Which of several processes of a launcher this is, None where there is one process.
+
+    The first one tells; a launcher takes any exit code but 0 for a crash, and says so at length.
+    """
+    import os
+
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return int(os.environ.get("RANK", "0")) if several else None

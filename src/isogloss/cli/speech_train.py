@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.corpus_options import add_table_options
-from isogloss.cli.speech_options import WrongUsageError, verb
+from isogloss.cli.corpus_options import add_table_options, varieties_table
+from isogloss.cli.speech_options import WrongUsageError, launched_rank, settings_of, verb
 from isogloss.cli.tables import print_json, print_table, talk
 
 if TYPE_CHECKING:
@@ -109,21 +109,16 @@ def _add_objectives(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    import os
-
     from isogloss.training.loop import train
     from isogloss.training.result import RESULT
-    from isogloss.varieties import builtin_table, load_table
 
     config = _train_config(args)
     was_finished = (args.out / RESULT).is_file()
-    table = builtin_table()
-    if args.varieties_table is not None:
-        table = table.merged(load_table(args.varieties_table))
+    table = varieties_table(args)
     result = train(config, corpus=args.manifest, folder=args.out, table=table)
-    is_launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if is_launched and os.environ.get("RANK", "0") != "0":
-        return 0  # of several processes the first one tells
+    rank = launched_rank()
+    if rank:
+        return 0
     if was_finished:
         talk(f"{args.out} was finished before; nothing was trained")
     if args.json:
@@ -135,8 +130,7 @@ def _train(args: argparse.Namespace) -> int:
             f"done, but {len(result.skipped)} items were left out: {result.skipped_counts}; "
             f"see {args.out / 'skipped.json'}"
         )
-        # A launcher of several processes takes anything but 0 for a crash, and says so at length.
-        return 0 if is_launched else 1
+        return 1 if rank is None else 0
     return 0
 
 
@@ -159,14 +153,7 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
             raise WrongUsageError(f"{args.config}: not TOML: {error}") from error
         except OSError as error:
             raise WrongUsageError(f"--config {args.config}: {error.strerror}") from error
-    for entry in args.set:
-        try:
-            values |= tomllib.loads(entry)
-        except tomllib.TOMLDecodeError as error:
-            raise WrongUsageError(
-                f"--set {entry}: not TOML: {error}; write KEY=VALUE, text in double quotes, such "
-                "as --set 'units=\"bpe\"'"
-            ) from error
+    values |= settings_of(args.set)
     names = ("size", "transcripts", "objective", "optimiser", "precision", "device", "threads")
     given = {name: getattr(args, name) for name in (*names, *_OBJECTIVES, "seed", *_LENGTHS)}
     given = {name: value for name, value in given.items() if value is not None}
