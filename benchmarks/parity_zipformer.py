@@ -28,7 +28,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +38,7 @@ from isogloss.speech import scaling, zipformer_layers
 from isogloss.speech.ctc import CtcModel, cr_ctc_loss, ctc_loss
 from isogloss.speech.tokens import BLANK, UNKNOWN, Tokenizer, normalise_text
 from isogloss.speech.zipformer import ZipformerConfig
+from peers import peer_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,28 +62,6 @@ _DEFAULT_VENV = _ROOT / "exp" / "parity-zipformer"
 _GOLDEN = _ROOT / "tests" / "speech" / "zipformer_gradients.json"
 # Tensors of which the golden file keeps figures: every so many of the sorted names.
 _GOLDEN_EVERY = 19
-
-
-def prepared_python(folder: Path) -> Path:
-    """The interpreter of the environment in `folder`, made when it is not there."""
-    python = folder / "bin" / "python"
-    stamp = folder / "isogloss-parity.json"
-    wanted = {"package": PACKAGE, "python": sys.version, "torch": torch.__version__}
-    if stamp.is_file() and json.loads(stamp.read_text("utf-8")) == wanted and python.exists():
-        return python
-    print(f"making {folder} with {PACKAGE}", file=sys.stderr)
-    venv.create(folder, with_pip=True, clear=folder.exists() and stamp.is_file())
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--no-deps", PACKAGE],
-        check=True,
-        stdout=sys.stderr,
-    )
-    site = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-    # The folder of torch, appended to the search path: the package meets the torch we run.
-    seen = Path(torch.__file__).resolve().parents[1]
-    (folder / site / "running-torch.pth").write_text(f"{seen}\n", "utf-8")
-    stamp.write_text(json.dumps(wanted), "utf-8")
-    return python
 
 
 def ask_peer(python: Path, job: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -379,7 +357,7 @@ def main() -> int:
         "processor": platform.processor() or platform.machine(),
         "losses": "the package's own AsrModel.forward",
     }
-    python = prepared_python(arguments.venv)
+    python = peer_python(arguments.venv, (PACKAGE,))
     rows = []
     for size in arguments.sizes.split(","):
         row, theirs = compare(size, python)

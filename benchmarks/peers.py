@@ -1,4 +1,4 @@
-"""Public implementations that `throughput.py` measures beside ours, in a virtual environment.
+"""Public implementations that stand beside ours in benchmarks, in a virtual environment.
 
 `peer_python` makes the environment: torch, numpy and all else come from the interpreter that runs
 this, so that every contestant computes with the same torch; the packages themselves are installed
@@ -28,17 +28,18 @@ PACKAGES = ("zipformer==0.1.3", "torchaudio==2.11.0")
 """What is installed, and which release."""
 
 
-def peer_python(folder: Path) -> Path:
-    """Python of the environment in `folder`, which is made and filled if it is not there yet."""
+def peer_python(folder: Path, packages: tuple[str, ...] = PACKAGES) -> Path:
+    """Python of the environment in `folder`, made and filled if it is not there with `packages`."""
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     complete = folder / "complete.txt"
-    wanted = "\n".join((*PACKAGES, sys.prefix))
+    wanted = "\n".join((*packages, sys.prefix))
     if complete.is_file() and complete.read_text(encoding="utf-8") == wanted:
         return python
-    print(f"making {folder} with {', '.join(PACKAGES)}", file=sys.stderr)
+    print(f"making {folder} with {', '.join(packages)}", file=sys.stderr)
     venv.create(folder, with_pip=True, clear=True)
-    command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *PACKAGES]
-    subprocess.run(command, check=True)
+    command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *packages]
+    # What pip says is no result.
+    subprocess.run(command, check=True, stdout=sys.stderr)
     # Looked into after the environment's own packages.
     ours = sysconfig.get_path("purelib")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
