@@ -1,13 +1,23 @@
-"""Time of SeqSim against a Python double loop and against the machine's matrix-multiply peak.
+"""Time of SeqSim against Python loops, a padded batch and the machine's matrix-multiply peak.
 
-Run it with: python benchmarks/seqsim.py [--sizes 50,500,2000] [--json]
+Run it with: python benchmarks/seqsim.py [--sizes 50,500,2000] [--dim 256,512] [--json]
 
-N random sequences of 50 to 120 steps of 512 dimensions are compared with N others. Two loops over
-pairs stand beside: 'mended' is the function published with the YuBao benchmark with its bug mended,
-that is `torch.nn.functional.cosine_similarity` of all steps with all (needs torch); 'product' is
-the best a loop can do, one numpy matrix product for each pair. Beyond a few hundred pairs a loop is
-timed on a sample of pairs and multiplied up, which the table marks with '~'. The peak is the time
-that one matrix product of as many multiplications would take at the rate measured here.
+N queries of 60 to 120 steps are compared with N items: sequences of concepts with noise, in another
+variety (`corpora/synth/sequences.py`). Contestants:
+
+- broadcast: a loop over pairs of the function published with the YuBao benchmark, its bug mended,
+  that is `torch.nn.functional.cosine_similarity` of all steps with all (needs torch);
+- product: a loop over pairs with one numpy matrix product each, the best that a loop can do;
+- padded: one query with all items at once, padded to the longest, and a mask;
+- float32: `isogloss.scores.seqsim`, all pairs;
+- int8: `isogloss.search.exact.nearest` with int8, which finds the ten best items of every query
+  and scores in float32 what can be among them; the answer is checked against float32.
+
+They take turns, so that a machine whose speed changes is fair to all, and the shortest time of
+each counts; the peak, the best of several large float32 products in numpy with as many threads, is
+measured in every turn. What takes long is timed on a sample and multiplied up, which the table
+marks with '~'. On Gaussian noise, whose scores are all alike, int8 can rule nothing out: that is
+shown too.
 """
 
 from __future__ import annotations
@@ -16,30 +26,53 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isogloss.corpora.progress import with_progress
+from isogloss.corpora.synth.sequences import StructuredSettings, structured_sequences
 from isogloss.scores import seqsim
+from isogloss.search.exact import fast_int8, nearest
 from isogloss.types import FloatArray, Sequences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_DIMENSIONS = 512
-_SHORTEST, _LONGEST = 50, 120
-_SAMPLED_PRODUCT, _SAMPLED_MENDED = 3000, 200
+_SHORTEST, _LONGEST, _MEAN = 60, 120, 90
+_K = 10
+_LARGEST_NOISE = 500  # the same again in minutes, and N changes nothing there
+_SAMPLED_PRODUCT, _SAMPLED_BROADCAST, _SAMPLED_PADDED = 1000, 60, 6
+# The threads of numpy's BLAS go on turning for a while after a product, and would hold the cores.
+_REST_SECONDS = 0.3
 
 
-def random_sequences(count: int, seed: int) -> Sequences:
-    """`count` sequences of 50 to 120 Gaussian steps."""
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(_SHORTEST, _LONGEST + 1, count)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    values = rng.standard_normal((int(offsets[-1]), _DIMENSIONS), dtype=np.float32)
-    return Sequences(tuple(f"item {i}" for i in range(count)), values, offsets)
+def structured(count: int, dimensions: int) -> tuple[Sequences, Sequences]:
+    """`count` queries and as many items, each the translation of one, of 60 to 120 steps."""
+    pool = 2 * count + 60
+    made = structured_sequences(
+        StructuredSettings(items=pool, queries=pool, dimensions=dimensions, steps=_MEAN)
+    )
+    sides = []
+    for sequences, items in ((made.queries, made.query_items), (made.sequences, made.items)):
+        fits = (sequences.lengths >= _SHORTEST) & (sequences.lengths <= _LONGEST)
+        sides.append({items[i].meaning: i for i in np.flatnonzero(fits).tolist()})
+    meanings = [meaning for meaning in sides[0] if meaning in sides[1]][:count]
+    if len(meanings) < count:
+        raise ValueError(f"only {len(meanings)} of {count} sequences have 60 to 120 steps")
+    return (
+        made.queries.select([sides[0][meaning] for meaning in meanings]),
+        made.sequences.select([sides[1][meaning] for meaning in meanings]),
+    )
+
+
+def noise(like: Sequences, seed: int) -> Sequences:
+    """Gaussian steps in sequences as long as those of `like`."""
+    values = np.random.default_rng(seed).standard_normal(like.values.shape, dtype=np.float32)
+    return Sequences(like.ids, values, like.offsets)
 
 
 def product_pair(x: FloatArray, y: FloatArray) -> float:
@@ -47,137 +80,258 @@ def product_pair(x: FloatArray, y: FloatArray) -> float:
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
     y = y / np.linalg.norm(y, axis=1, keepdims=True)
     cosines = x @ y.T
-    precision, recall = cosines.max(axis=1).mean(), cosines.max(axis=0).mean()
-    return float(2 * precision * recall / (precision + recall))
+    precision, recall = float(cosines.max(axis=1).mean()), float(cosines.max(axis=0).mean())
+    both = precision > 0 and recall > 0
+    return 2 * precision * recall / (precision + recall) if both else 0.0
 
 
-def mended_pair(x: FloatArray, y: FloatArray) -> float:
+def broadcast_pair(x: FloatArray, y: FloatArray) -> float:
     """SeqSim of one pair as published, with the cosine of every step with every step."""
     import torch
 
     source, target = torch.from_numpy(x), torch.from_numpy(y)
     cosines = torch.nn.functional.cosine_similarity(source[:, None], target[None], dim=2)
-    precision, recall = cosines.max(dim=1).values.mean(), cosines.max(dim=0).values.mean()
-    return float((2 * precision * recall / (precision + recall)).item())
+    precision = float(cosines.max(dim=1).values.mean())
+    recall = float(cosines.max(dim=0).values.mean())
+    both = precision > 0 and recall > 0
+    return 2 * precision * recall / (precision + recall) if both else 0.0
 
 
-def seconds(function: Callable[[], object], repeats: int = 1) -> float:
-    """Shortest wall time of `repeats` calls."""
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        best = min(best, time.perf_counter() - start)
-    return best
+class Padded:
+    """Items padded to the longest; one query with all of them in a batch."""
+
+    def __init__(self, items: Sequences) -> None:
+        lengths = items.lengths
+        self.real = np.arange(lengths.max()) < lengths[:, None]
+        self.steps = np.zeros((*self.real.shape, items.values.shape[1]), dtype=np.float32)
+        self.steps[self.real] = items.values / np.linalg.norm(items.values, axis=1, keepdims=True)
+        self.lengths = lengths
+
+    def scores(self, query: FloatArray) -> FloatArray:
+        """SeqSim of a query (T, D) with every item, (M,)."""
+        unit = query / np.linalg.norm(query, axis=1, keepdims=True)
+        cosines = np.matmul(unit[None], self.steps.transpose(0, 2, 1))
+        np.copyto(cosines, -np.inf, where=~self.real[:, None])
+        precision = cosines.max(axis=2).mean(axis=1)
+        best = np.where(self.real, cosines.max(axis=1), 0)
+        recall = best.sum(axis=1) / self.lengths
+        both = (precision > 0) & (recall > 0)
+        f1 = 2 * precision * recall / np.where(both, precision + recall, 1)
+        return np.where(both, f1, 0).astype(np.float32)
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Wall time of one call, after a rest."""
+    time.sleep(_REST_SECONDS)
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 def peak_flops() -> float:
-    """Multiply-adds times two per second of a large matrix product in float32."""
+    """Multiply-adds times two per second of the fastest of some large float32 products."""
     rng = np.random.default_rng(0)
-    left = rng.standard_normal((4096, _DIMENSIONS), dtype=np.float32)
-    right = rng.standard_normal((_DIMENSIONS, 4096), dtype=np.float32)
-    out = np.empty((4096, 4096), dtype=np.float32)
-    taken = seconds(lambda: np.matmul(left, right, out=out), repeats=5)
-    return 2.0 * 4096 * 4096 * _DIMENSIONS / taken
+    best = 0.0
+    for rows, depth, columns in ((4096, 512, 4096), (2048, 2048, 2048), (8192, 1024, 2048)):
+        left = rng.standard_normal((rows, depth), dtype=np.float32)
+        right = rng.standard_normal((depth, columns), dtype=np.float32)
+        out = np.empty((rows, columns), dtype=np.float32)
+        for _ in range(4):
+            start = time.perf_counter()
+            np.matmul(left, right, out=out)
+            best = max(best, 2.0 * rows * columns * depth / (time.perf_counter() - start))
+    return best
 
 
-def loop_seconds(
-    a: Sequences, b: Sequences, pair: Callable[[FloatArray, FloatArray], float], sample: int
-) -> tuple[float, bool]:
-    """Time of the double loop over all pairs, and whether it was multiplied up from a sample."""
-    total = len(a) * len(b)
-    rng = np.random.default_rng(1)
-    sampled = total > sample
-    if sampled:
-        chosen = rng.integers(0, [len(a), len(b)], (sample, 2)).tolist()
-    else:
-        chosen = [(i, j) for i in range(len(a)) for j in range(len(b))]
-    pair(a[0], b[0])
-    taken = seconds(lambda: [pair(a[i], b[j]) for i, j in chosen])
-    return taken / len(chosen) * total, sampled
+class Turns:
+    """Contestants of one size, called in turn; the shortest time of each is kept."""
+
+    def __init__(self, queries: Sequences, items: Sequences, threads: int) -> None:
+        self.queries, self.items, self.threads = queries, items, threads
+        self.padded = Padded(items)
+        self.best: dict[str, float] = {}
+        self.scores: FloatArray = np.empty((0, 0), dtype=np.float32)
+        self.ranking = nearest(queries.select([]), items.select([]), 1)
+        pairs = len(queries) * len(items)
+        rng = np.random.default_rng(1)
+        self.pairs = [divmod(pair, len(items)) for pair in rng.permutation(pairs).tolist()]
+
+    def take(self) -> None:
+        """One turn of everybody."""
+        count = len(self.queries) * len(self.items)
+        few = min(_SAMPLED_PADDED, len(self.queries))
+        self._note("peak", 1 / peak_flops(), 1)
+        self._note("float32", seconds(self._float32), 1)
+        self._note("int8", seconds(self._int8), 1)
+        product = min(_SAMPLED_PRODUCT, count)
+        self._note("product", seconds(lambda: self._loop(product_pair, product)), count / product)
+        self._note("padded", seconds(lambda: self._padded(few)), len(self.queries) / few)
+        if find_spec("torch") is not None:
+            sample = min(_SAMPLED_BROADCAST, count)
+            taken = seconds(lambda: self._loop(broadcast_pair, sample))
+            self._note("broadcast", taken, count / sample)
+
+    def _note(self, name: str, taken: float, times: float) -> None:
+        self.best[name] = min(self.best.get(name, float("inf")), taken * times)
+        self.best[f"{name} sampled"] = times > 1
+
+    def _float32(self) -> None:
+        self.scores = seqsim(self.queries, self.items, threads=self.threads)
+
+    def _int8(self) -> None:
+        self.ranking = nearest(self.queries, self.items, _K, method="int8", threads=self.threads)
+
+    def _loop(self, pair: Callable[[FloatArray, FloatArray], float], sample: int) -> None:
+        for i, j in self.pairs[:sample]:
+            pair(self.queries[i], self.items[j])
+
+    def _padded(self, few: int) -> None:
+        for number in range(few):
+            self.padded.scores(self.queries[number])
+
+    def largest_difference(self) -> float:
+        """Largest difference of float32 from the two other ways, on samples."""
+        loop = [
+            abs(product_pair(self.queries[i], self.items[j]) - float(self.scores[i, j]))
+            for i, j in self.pairs[:50]
+        ]
+        batch = np.abs(self.padded.scores(self.queries[0]) - self.scores[0]).max()
+        return max(*loop, float(batch))
+
+    def identical(self) -> bool:
+        """Whether int8 found the ids, scores and order that sorting all float32 scores gives."""
+        for query, row in enumerate(self.scores):
+            order = sorted(range(len(row)), key=lambda i: (-row[i], self.items.ids[i]))[:_K]
+            ids = tuple(self.items.ids[i] for i in order)
+            scores = tuple(float(row[i]) for i in order)
+            hits = self.ranking.hits
+            if (ids, scores) != (hits.ids[query], hits.scores[query]):
+                return False
+        return True
 
 
-def largest_difference(a: Sequences, b: Sequences, scores: FloatArray) -> float:
-    """Largest difference from the loop on a sample of pairs."""
-    rng = np.random.default_rng(2)
-    chosen = rng.integers(0, [len(a), len(b)], (50, 2)).tolist()
-    return max(abs(product_pair(a[i], b[j]) - float(scores[i, j])) for i, j in chosen)
-
-
-def measure(count: int, peak: float) -> dict[str, Any]:
+def measure(count: int, dimensions: int, threads: int, turns: int) -> dict[str, Any]:
     """All times for N = `count`."""
-    a, b = random_sequences(count, 0), random_sequences(count, 1)
-    scores = np.empty(0, dtype=np.float32)
-
-    def fast() -> None:
-        nonlocal scores
-        scores = seqsim(a, b)
-
-    taken = seconds(fast, repeats=3 if count <= 100 else 1)
-    flops = 2.0 * len(a.values) * len(b.values) * _DIMENSIONS
+    queries, items = structured(count, dimensions)
+    race = Turns(queries, items, threads)
+    for _ in with_progress(range(turns), f"N = {count}, D = {dimensions}", total=turns):
+        race.take()
+    best = race.best
+    flops = 2.0 * len(queries.values) * len(items.values) * dimensions
     row: dict[str, Any] = {
         "n": count,
-        "seqsim_seconds": taken,
-        "seqsim_symmetric_seconds": seconds(lambda: seqsim(a, a)),
-        "peak_seconds": flops / peak,
-        "share_of_peak": flops / peak / taken,
-        "largest_difference": largest_difference(a, b, scores),
+        "dim": dimensions,
+        "turns": turns,
+        "peak_gflops": 1e-9 / best["peak"],
+        "peak_seconds": flops * best["peak"],
+        "float32_seconds": best["float32"],
+        "share_of_peak": flops * best["peak"] / best["float32"],
+        "int8_seconds": best["int8"],
+        "int8_speedup": best["float32"] / best["int8"],
+        "int8_is_fast_here": fast_int8(dimensions),
+        "int8_identical_top10": race.identical(),
+        "int8_rescored_pairs": sum(race.ranking.scored),
+        "int8_rescored_share": sum(race.ranking.scored) / count**2,
+        "largest_difference": race.largest_difference(),
+        "speedup_over_loop": best["product"] / best["float32"],
     }
-    loops = {"product": (product_pair, _SAMPLED_PRODUCT)}
-    if find_spec("torch") is not None:
-        loops["mended"] = (mended_pair, _SAMPLED_MENDED)
-    for name, (pair, sample) in loops.items():
-        loop, sampled = loop_seconds(a, b, pair, sample)
-        row |= {
-            f"loop_{name}_seconds": loop,
-            f"loop_{name}_extrapolated": sampled,
-            f"times_faster_than_{name}_loop": loop / taken,
-        }
+    for name in ("product", "broadcast", "padded"):
+        if name in best:
+            row |= {
+                f"{name}_seconds": best[name],
+                f"{name}_extrapolated": bool(best[f"{name} sampled"]),
+                f"speedup_over_{name}": best[name] / best["float32"],
+            }
+    if count <= _LARGEST_NOISE:
+        row |= measure_noise(queries, items, threads, turns)
     return row
+
+
+def measure_noise(queries: Sequences, items: Sequences, threads: int, turns: int) -> dict[str, Any]:
+    """The int8 figures where all scores are alike."""
+    left, right = noise(queries, 1), noise(items, 2)
+    float32 = int8 = float("inf")
+    for _ in range(turns):
+        float32 = min(float32, seconds(lambda: seqsim(left, right, threads=threads)))
+        int8 = min(int8, seconds(lambda: nearest(left, right, _K, threads=threads)))
+    return {"noise_float32_seconds": float32, "noise_int8_speedup": float32 / int8}
+
+
+def with_threads(threads: int) -> None:
+    """Start again with as many threads in every library, unless they are set so."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    if any(os.environ.get(name) != str(threads) for name in names):
+        environment = os.environ | dict.fromkeys(names, str(threads))
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
 
 
 def main() -> None:
     """Print the table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="50,500,2000", help="values of N, with commas")
+    parser.add_argument("--dim", default="256,512", help="values of D, with commas")
+    parser.add_argument("--turns", type=int, help="of every contestant (default 3, 1 from N=1000)")
+    parser.add_argument("--threads", type=int, help="of every contestant (default: all cores)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
-    peak = peak_flops()
-    rows = [measure(int(size), peak) for size in arguments.sizes.split(",")]
+    threads = arguments.threads or len(os.sched_getaffinity(0))
+    with_threads(threads)
+    nearest(*structured(12, 64), 2)  # compiles
+    rows = []
+    for dimensions in map(int, arguments.dim.split(",")):
+        for count in map(int, arguments.sizes.split(",")):
+            turns = arguments.turns or (3 if count < 1000 else 1)
+            rows.append(measure(count, dimensions, threads, turns))
     machine = {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "threads": threads,
         "numpy": np.__version__,
-        "peak_gflops": peak / 1e9,
+        "peak_gflops": max(row["peak_gflops"] for row in rows),
     }
     if arguments.json:
-        print(json.dumps({"machine": machine, "rows": rows}, indent=2))
+        print(json.dumps({"machine": machine, "sizes": rows}, indent=2))
         return
-    print(f"matrix product: {peak / 1e9:.0f} GFLOP/s, numpy {np.__version__}, threads: ", end="")
-    print(f"{machine['threads']} of {machine['cores']}")
-    head = ("N", "seqsim s", "a = b s", "peak s", "of peak", "mended s", "times", "product s")
-    print("".join(f"{name:>12}" for name in (*head, "times")))
+    print(f"matrix product: {machine['peak_gflops']:.0f} GFLOP/s, {threads} threads, ", end="")
+    print(f"numpy {np.__version__}; seconds, and how many times the time of float32")
+    head = (
+        "N",
+        "D",
+        "peak",
+        "float32",
+        "of peak",
+        "int8",
+        "speedup",
+        "rescored",
+        "same",
+        "on noise",
+    )
+    print("".join(f"{name:>10}" for name in (*head, "broadcast", "", "product", "", "padded", "")))
     for row in rows:
         cells = [
             str(row["n"]),
-            f"{row['seqsim_seconds']:.3f}",
-            f"{row['seqsim_symmetric_seconds']:.3f}",
+            str(row["dim"]),
             f"{row['peak_seconds']:.3f}",
+            f"{row['float32_seconds']:.3f}",
             f"{row['share_of_peak']:.0%}",
-            *loop_cells(row, "mended"),
+            f"{row['int8_seconds']:.3f}",
+            f"{row['int8_speedup']:.2f}x",
+            f"{row['int8_rescored_share']:.1%}",
+            "yes" if row["int8_identical_top10"] else "NO",
+            f"{row['noise_int8_speedup']:.2f}x" if "noise_int8_speedup" in row else "-",
+            *loop_cells(row, "broadcast"),
             *loop_cells(row, "product"),
+            *loop_cells(row, "padded"),
         ]
-        print("".join(f"{cell:>12}" for cell in cells))
+        print("".join(f"{cell:>10}" for cell in cells))
 
 
 def loop_cells(row: dict[str, Any], name: str) -> list[str]:
-    """Seconds of a loop, with '~' where multiplied up, and how many times slower it is."""
-    if f"loop_{name}_seconds" not in row:
+    """Seconds of a way, with '~' where multiplied up, and how many times slower it is."""
+    if f"{name}_seconds" not in row:
         return ["-", "-"]
-    mark = "~" if row[f"loop_{name}_extrapolated"] else ""
-    times = row[f"times_faster_than_{name}_loop"]
-    return [f"{mark}{row[f'loop_{name}_seconds']:.2f}", f"{times:.1f}"]
+    mark = "~" if row[f"{name}_extrapolated"] else ""
+    return [f"{mark}{row[f'{name}_seconds']:.2f}", f"{row[f'speedup_over_{name}']:.1f}"]
 
 
 if __name__ == "__main__":

@@ -34,6 +34,16 @@ LADDER = (
 KNOWLEDGE_AND_ARITHMETIC = ("varieties", "scores", "measures", "types", "errors", "_files")
 """Parts that know arrays only: numpy and the standard library."""
 
+ACCELERATORS = {
+    # One product of all steps with all runs at the machine's peak only in code compiled for its
+    # registers or on a GPU. These files hold that code and nothing else, `scores/seqsim.py` imports
+    # them when they are used and installed, and gives the same scores without.
+    "scores/seqsim_instructions.py": {"llvmlite", "numba"},
+    "scores/seqsim_preparation.py": {"numba"},
+    "scores/seqsim_torch.py": {"torch"},
+}
+"""Files of packages that take numpy only, and what each may import besides."""
+
 OF_ONE_RUNG = {"transformers": ("encoders", "llm"), "accelerate": ("training",)}
 """Libraries that only these packages may import."""
 
@@ -70,13 +80,15 @@ def imported(module: Path) -> list[tuple[int, str]]:
 def breaches(module: Path) -> list[str]:
     """What a module imports and must not."""
     own = part_of(module)
+    allowed = {"numpy", *sys.stdlib_module_names}
+    allowed |= ACCELERATORS.get(module.relative_to(SOURCE).as_posix(), set())
     found = []
     for line, name in imported(module):
         top, *rest = name.split(".")
         if top != "isogloss":
             if top in OF_ONE_RUNG and own not in OF_ONE_RUNG[top]:
                 found.append(f"{line}: {name} belongs to {' and '.join(OF_ONE_RUNG[top])}")
-            if own in KNOWLEDGE_AND_ARITHMETIC and top not in {"numpy", *sys.stdlib_module_names}:
+            if own in KNOWLEDGE_AND_ARITHMETIC and top not in allowed:
                 found.append(f"{line}: {name}, but {own} takes numpy only")
             continue
         # `from isogloss import __version__` names no part.

@@ -56,7 +56,7 @@ def test_help_takes_little_cpu_time() -> None:
     assert min(cpu_seconds(["--help"]) for _ in range(3)) < MOST_CPU_SECONDS
 
 
-@pytest.mark.parametrize("noun", ["demo", "corpus", "varieties", "speech", "bench"])
+@pytest.mark.parametrize("noun", ["demo", "corpus", "varieties", "speech", "search", "bench"])
 def test_help_loads_nothing_heavy(noun: str) -> None:
     code = (
         "from isogloss.cli import main\n"
@@ -68,7 +68,7 @@ def test_help_loads_nothing_heavy(noun: str) -> None:
 
 @pytest.mark.parametrize("module", WITHOUT_TORCH)
 def test_torch_is_not_loaded_before_it_is_used(module: str) -> None:
-    assert loaded_by(f"import {module}") & {"torch", "lhotse", "transformers"} == set()
+    assert loaded_by(f"import {module}") & {"torch", "lhotse", "transformers", "numba"} == set()
 
 
 def test_importing_isogloss_loads_nothing_of_others() -> None:

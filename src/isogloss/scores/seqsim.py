@@ -5,6 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.scores.seqsim_blocks import (
+    blocks,
+    check_dimensions,
+    check_steps,
+    compiled_loops,
+    refuse_step,
+    thread_count,
+)
 from isogloss.types import FloatArray, Sequences
 
 __all__ = ["seqsim", "seqsim_pair", "similarity_map"]
@@ -14,7 +22,14 @@ __all__ = ["seqsim", "seqsim_pair", "similarity_map"]
 _LARGEST_BLOCK_STEPS = 4096
 
 
-def seqsim(a: Sequences, b: Sequences, *, memory_budget_mb: float = 256) -> FloatArray:
+def seqsim(
+    a: Sequences,
+    b: Sequences,
+    *,
+    memory_budget_mb: float = 256,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> FloatArray:
     """SeqSim of every sequence of `a` with every sequence of `b`: (N, M) float32 in [0, 1].
 
     For one pair, P is the mean over the steps of the first of their best cosine among the steps of
@@ -22,40 +37,56 @@ def seqsim(a: Sequences, b: Sequences, *, memory_budget_mb: float = 256) -> Floa
     score is symmetric, does not change with the scale of a step or the order of the steps, and is
     1 for a sequence with itself. A step of norm 0 has cosine 0 with everything.
 
-    All cosines are computed by matrix products over blocks of whole sequences; nothing is padded,
-    so a score does not depend on what else is in `a` or `b` (up to rounding, about 1e-6). When `b`
-    is the same object as `a`, half of the work is done.
+    Cosines are computed by matrix products over blocks of whole sequences, and the maxima taken
+    while a block is in the cache; nothing is padded, so a score does not depend on what else is in
+    `a` or `b`. When `b` is the same object as `a`, half of the work is done.
+
+    Three ways lead to the same scores, up to rounding of about 1e-6. Where numba is installed
+    (extra `search`), compiled loops (`scores/seqsim_kernels.py`), in which a score is the same to
+    the last bit in any company; else numpy, at about half the speed; on another device torch.
 
     Args:
         a: N sequences of (T, D) steps, each T at least 1.
         b: M sequences of (U, D) steps, each U at least 1, of the same D.
-        memory_budget_mb: bound, in MiB, on the table of cosines held at one time. Beside it stand
-            normalised copies of `a` and `b` and the result.
+        memory_budget_mb: bound, in MiB, on the cosines and maxima held at one time. Beside them
+            stand normalised copies of `a` and `b` and the result.
+        device: "cpu", or a device of torch such as "cuda", "cuda:1".
+        threads: processor threads of the compiled loops, by default one a core (numba's own
+            setting NUMBA_NUM_THREADS is kept); numpy and torch follow their own settings.
 
     Returns:
         (N, M) float32; N or M may be 0.
 
     Raises:
         ValueError: D differs, a sequence has no steps or holds NaN or infinity (its id is named),
-            or the memory budget is not positive.
+            the memory budget is not positive, `threads` is below 1, or torch has no such device.
+        MissingExtra: another device than "cpu", and torch is not installed.
 
     Source: Ma et al. 2025 (NAACL short), SeqSim, which is BERTScore over encoder steps without idf
     weights. We differ where P and R are not both positive: the formula is unbounded there.
     """
-    if not memory_budget_mb > 0:
-        raise ValueError(f"memory_budget_mb must be positive, got {memory_budget_mb}")
-    if a.values.shape[1] != b.values.shape[1]:
-        raise ValueError(
-            f"sequences have {a.values.shape[1]} and {b.values.shape[1]} dimensions; "
-            "compare outputs of one encoder and layer"
-        )
+    check_dimensions(a, b, memory_budget_mb)
+    threads = thread_count(threads)
+    if device != "cpu":
+        from isogloss.scores import seqsim_torch
+
+        return seqsim_torch.all_pairs(a, b, memory_budget_mb=memory_budget_mb, device=device)
+    if compiled_loops():
+        from isogloss.scores import seqsim_tiles
+
+        return seqsim_tiles.all_pairs(a, b, memory_budget_mb=memory_budget_mb, threads=threads)
+    return _all_pairs_numpy(a, b, memory_budget_mb)
+
+
+def _all_pairs_numpy(a: Sequences, b: Sequences, memory_budget_mb: float) -> FloatArray:
+    """As `seqsim`, of sequences of equal D, without numba."""
     cells = max(1, int(memory_budget_mb * 2**20 / np.dtype(np.float32).itemsize))
     most_steps = max(1, min(_LARGEST_BLOCK_STEPS, int(cells**0.5)))
     same = a is b
     unit_a = _unit_steps(a)
     unit_b = unit_a if same else _unit_steps(b)
-    blocks_a = _blocks(a.offsets, most_steps)
-    blocks_b = blocks_a if same else _blocks(b.offsets, most_steps)
+    blocks_a = blocks(a.offsets, most_steps)
+    blocks_b = blocks_a if same else blocks(b.offsets, most_steps)
     scores = np.empty((len(a), len(b)), dtype=np.float32)
     for i, (first_a, last_a) in enumerate(blocks_a):
         offsets_a = a.offsets[first_a : last_a + 1]
@@ -113,19 +144,12 @@ def _steps(array: FloatArray, name: str) -> FloatArray:
 
 def _unit_steps(sequences: Sequences) -> FloatArray:
     """Steps of length 1 (or 0), after refusing what has no score."""
-    empty = np.flatnonzero(sequences.lengths == 0)
-    if len(empty):
-        raise ValueError(f"item '{sequences.ids[empty[0]]}' has no steps ({len(empty)} such items)")
+    check_steps(sequences)
     # The sum is finite in float64 whenever all values are, and needs no (sum T, D) table of flags.
     sums = sequences.values.sum(axis=1, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(sums))
     if len(broken):
-        item = int(np.searchsorted(sequences.offsets, broken[0], side="right")) - 1
-        step = int(broken[0] - sequences.offsets[item])
-        raise ValueError(
-            f"item '{sequences.ids[item]}' holds NaN or infinity at step {step}; "
-            "check its audio and the encoder"
-        )
+        refuse_step(sequences, int(broken[0]))
     return _normalised(sequences.values)
 
 
@@ -137,18 +161,6 @@ def _normalised(steps: FloatArray) -> FloatArray:
     norms = np.sqrt(np.einsum("td,td->t", scaled, scaled))[:, np.newaxis]
     np.divide(scaled, norms, out=scaled, where=norms > 0)
     return scaled
-
-
-def _blocks(offsets: npt.NDArray[np.int64], most_steps: int) -> list[tuple[int, int]]:
-    """Ranges of whole items with at most `most_steps` steps each; a longer item is alone."""
-    blocks = []
-    first = 0
-    while first < len(offsets) - 1:
-        last = int(np.searchsorted(offsets, offsets[first] + most_steps, side="right")) - 1
-        last = max(last, first + 1)
-        blocks.append((first, last))
-        first = last
-    return blocks
 
 
 def _scores_of_blocks(

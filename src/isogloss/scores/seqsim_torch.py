@@ -1,0 +1,160 @@
+"""SeqSim of all pairs through torch, for a GPU; called by `scores/seqsim.py`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isogloss.errors import MissingExtra
+from isogloss.scores.seqsim_blocks import blocks, check_steps, refuse_step
+
+try:
+    import torch
+except ImportError as problem:
+    raise MissingExtra("speech", "torch") from problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from isogloss.types import FloatArray, Sequences
+
+__all__ = ["Prepared", "all_pairs", "prepared", "prepared_pairs"]
+
+# Larger products gain nothing on a GPU of today and cost memory for the table of cosines.
+_MOST_STEPS = 16384
+
+
+def all_pairs(a: Sequences, b: Sequences, *, memory_budget_mb: float, device: str) -> FloatArray:
+    """As `seqsim`, of sequences of equal D: (N, M) float32.
+
+    The steps of `a` and `b` lie on the device whole; the budget bounds the cosines beside them.
+    Products are taken in full float32, whatever torch is set to.
+
+    Raises:
+        ValueError: an item has no steps, or holds NaN or infinity, or there is no such device.
+    """
+    left = prepared(a, device)
+    right = left if a is b else prepared(b, device)
+    return prepared_pairs(left, right, memory_budget_mb=memory_budget_mb)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Unit steps on a device, (sum T, D), and the offsets of their items."""
+
+    steps: torch.Tensor
+    offsets: npt.NDArray[np.int64]
+
+
+def prepared(sequences: Sequences, device: str) -> Prepared:
+    """Steps of norm 1 (or 0) on `device`.
+
+    Raises:
+        ValueError: as `all_pairs`.
+    """
+    check_steps(sequences)
+    steps = torch.tensor(sequences.values, device=_device(device))
+    # The largest entry first keeps the squares of very large or small values in range.
+    largest = steps.abs().amax(dim=1, keepdim=True) if steps.numel() else steps[:, :1]
+    broken = torch.nonzero(~torch.isfinite(largest[:, 0]))
+    if len(broken):
+        refuse_step(sequences, int(broken[0]))
+    steps = steps / torch.where(largest > 0, largest, 1)
+    norms = torch.linalg.vector_norm(steps, dim=1, keepdim=True)
+    return Prepared(steps / torch.where(norms > 0, norms, 1), sequences.offsets)
+
+
+def prepared_pairs(
+    a: Prepared, b: Prepared, *, memory_budget_mb: float, first: int = 0, last: int | None = None
+) -> FloatArray:
+    """Scores of the items `first` to `last` of `a`, by default all, with all items of `b`."""
+    offsets_a = a.offsets[first : None if last is None else last + 1]
+    same = a is b and len(offsets_a) == len(a.offsets)
+    # Cosines, and the best of each row and column in wide tables.
+    most_steps = max(1, min(_MOST_STEPS, int((memory_budget_mb * 2**20 / 12) ** 0.5)))
+    blocks_a = blocks(offsets_a, most_steps)
+    blocks_b = blocks(b.offsets, most_steps)
+    scores = np.empty((len(offsets_a) - 1, len(b.offsets) - 1), dtype=np.float32)
+    with torch.inference_mode(), _full_float32():
+        for i, (top, bottom) in enumerate(blocks_a):
+            for left, right in blocks_b[i if same else 0 :]:
+                table = _block(
+                    a.steps,
+                    offsets_a[top : bottom + 1],
+                    b.steps,
+                    b.offsets[left : right + 1],
+                    most_steps**2,
+                )
+                scores[top:bottom, left:right] = table
+                if same and left > top:
+                    scores[left:right, top:bottom] = table.T
+    return scores
+
+
+def _device(name: str) -> torch.device:
+    try:
+        place = torch.device(name)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as problem:
+        # torch without CUDA answers with an AssertionError.
+        raise ValueError(f"torch cannot use the device '{name}': {problem}") from problem
+    return place
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """No TF32 inside: it would keep ten bits of every step."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def _block(
+    steps_a: torch.Tensor,
+    offsets_a: npt.NDArray[np.int64],
+    steps_b: torch.Tensor,
+    offsets_b: npt.NDArray[np.int64],
+    cells: int,
+) -> FloatArray:
+    """F1 of each item of one block with each of another, (n, m), a slice of rows at a time."""
+    place = steps_a.device
+    left = steps_a[offsets_a[0] : offsets_a[-1]]
+    right = steps_b[offsets_b[0] : offsets_b[-1]]
+    rows, columns = offsets_a - offsets_a[0], offsets_b - offsets_b[0]
+    best_for_a = torch.empty((len(columns) - 1, len(left)), device=place)
+    best_for_b = torch.full((len(rows) - 1, len(right)), -torch.inf, device=place)
+    rows_at_once = max(1, cells // len(right))
+    for top in range(0, len(left), rows_at_once):
+        bottom = min(top + rows_at_once, len(left))
+        cosines = left[top:bottom] @ right.T
+        # Maxima of segments along the first axis need no atomic writes on a GPU, as scattering to
+        # a few hundred cells would.
+        best_for_a[:, top:bottom] = _segments(cosines.T.contiguous(), columns, "max")
+        first = int(np.searchsorted(rows, top, side="right")) - 1
+        last = int(np.searchsorted(rows, bottom, side="left"))
+        parts = rows[first : last + 1].clip(top, bottom) - top
+        best = best_for_b[first:last]
+        torch.maximum(best, _segments(cosines, parts, "max"), out=best)
+    # float64 as in the compiled loops, where the device has it.
+    wide = torch.float32 if place.type == "mps" else torch.float64
+    precision = _segments(best_for_a.T.contiguous().to(wide), rows, "mean")
+    recall = _segments(best_for_b.T.contiguous().to(wide), columns, "mean").T
+    both = (precision > 0) & (recall > 0)
+    f1 = torch.where(both, 2 * precision * recall / torch.where(both, precision + recall, 1), 0)
+    table: Any = f1.clamp(max=1).to(torch.float32).cpu().numpy()
+    return np.asarray(table, dtype=np.float32)
+
+
+def _segments(table: torch.Tensor, offsets: npt.NDArray[np.int64], how: str) -> torch.Tensor:
+    """Maximum or mean of the rows of each item: (items, columns)."""
+    lengths = torch.tensor(np.diff(offsets), device=table.device)
+    reduced: torch.Tensor = torch.segment_reduce(table, how, lengths=lengths, axis=0)
+    return reduced

@@ -1,0 +1,1 @@
+"""Neighbours, exact and from an index; mining of pairs; the server."""
