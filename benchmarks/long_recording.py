@@ -29,9 +29,9 @@ from isogloss.corpora.audio import read_audio, write_wav
 from isogloss.corpora.jsonl import read_corpus
 from isogloss.encoders import own
 from isogloss.measures import cer
+from isogloss.speech.long_transcription import LongTranscription, transcribe_recordings
 from isogloss.speech.segments import SegmentConfig
 from isogloss.speech.transcripts import Transcript, transcript_text
-from isogloss.tasks.long_transcription import LongTranscription, transcribe_recordings
 from isogloss.types import Item
 
 if TYPE_CHECKING:

@@ -151,7 +151,7 @@ def test_it_goes_on_where_it_stopped(tapes: Path, tmp_path: Path) -> None:
                     raise KeyboardInterrupt
                 yield found
 
-    import isogloss.tasks.long_transcription as module
+    import isogloss.speech.long_transcription as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_WAITING_SECONDS", 0.1)

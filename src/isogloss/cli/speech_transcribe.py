@@ -97,7 +97,7 @@ def _transcribe(args: argparse.Namespace) -> int:
     import sys
 
     from isogloss.encoders import own
-    from isogloss.tasks.long_transcription import LongTranscription
+    from isogloss.speech.long_transcription import LongTranscription
     from isogloss.tasks.transcribe_files import form_of, rendered, transcribe_files
 
     try:

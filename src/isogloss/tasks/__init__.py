@@ -1,9 +1,9 @@
 """One file, one experiment: a corpus and an encoder in, measurements out."""
 
+from isogloss.speech.long_transcription import LongTranscription, transcribe_recordings
 from isogloss.tasks.check import check_task
 from isogloss.tasks.controlled import ControlledRetrieval
 from isogloss.tasks.intent import IntentClassification
-from isogloss.tasks.long_transcription import LongTranscription, transcribe_recordings
 from isogloss.tasks.probe import Probe
 from isogloss.tasks.retrieval_result import PairResult, RetrievalResult, measurement_to_dict
 from isogloss.tasks.speech_retrieval import SpeechRetrieval

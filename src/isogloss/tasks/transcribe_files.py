@@ -16,7 +16,7 @@ from isogloss.corpora.audio import probe_audio
 from isogloss.corpora.progress import progress_bar
 from isogloss.errors import AudioError, IsoglossError, UnknownName
 from isogloss.speech import transcripts
-from isogloss.tasks.long_transcription import (
+from isogloss.speech.long_transcription import (
     LongTranscription,
     SpeechReader,
     Unread,

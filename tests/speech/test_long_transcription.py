@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from isogloss.speech import long_transcription as module
+from isogloss.speech.long_transcription import Unread
 from isogloss.speech.segments import SegmentConfig
 from isogloss.speech.tokens import Tokenizer
 from isogloss.tasks import LongTranscription, transcribe_recordings
-from isogloss.tasks import long_transcription as module
-from isogloss.tasks.long_transcription import Unread
 from isogloss.types import Item
 from makers import write_wav
 

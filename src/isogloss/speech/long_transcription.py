@@ -1,7 +1,7 @@
 """Recordings of any length and a model trained here in; transcripts with times out.
 
 `transcribe_recordings` finds speech, cuts it into segments and reads those of many recordings in
-batches of like length. Called by `isogloss.tasks.transcribe_files`.
+batches of like length. Called by `isogloss.tasks.transcribe_files` and by the server.
 """
 
 from __future__ import annotations
