@@ -128,20 +128,24 @@ def mono_blocks(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
     sample_rate_hz: int = 16000,
+    block_seconds: float = _BLOCK_SECONDS,
+    untrusted: bool = False,
 ) -> Iterator[FloatArray]:
     """The samples of `read_audio` in blocks of about 10 s or less: a day of sound fits in memory.
 
     (S,) float32 each, some perhaps empty; joined they are what `read_audio` returns, bit for bit.
     No block comes out of a recording without samples. Arguments and errors are those of
-    `read_audio`; damage is reported when the block that shows it is reached.
+    `read_audio`; damage is reported when the block that shows it is reached. `block_seconds`
+    bounds what is decoded at once. An `untrusted` file is read only as one of the formats that
+    `open_source` names, and refused when its rate or channels are beyond all use.
     """
     _check_times(start_seconds, end_seconds)
     if sample_rate_hz <= 0:
         raise ValueError(f"sample_rate_hz must be positive, got {sample_rate_hz}")
     path = Path(path)
-    with open_source(path) as source:
+    with open_source(path, untrusted=untrusted) as source:
         start, stop = _frame_range(source, start_seconds, end_seconds)
-        block_frames = max(1, round(_BLOCK_SECONDS * source.sample_rate_hz))
+        block_frames = max(1, round(block_seconds * source.sample_rate_hz))
         mono: Iterator[FloatArray] = (
             _mono(path, block) for block in source.blocks(start, stop, block_frames)
         )

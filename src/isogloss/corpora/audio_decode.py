@@ -14,6 +14,7 @@ from isogloss.corpora.audio_formats import (
     BrokenAudio,
     check_promise,
     looks_like_text,
+    untrusted_format,
     wants_av,
 )
 from isogloss.errors import MissingExtra
@@ -30,6 +31,9 @@ _SNIFF_BYTES = 4096
 # Lossy headers round to whole packets and count encoder padding differently; 0.15 s is more than
 # two packets of any codec and far less than a cut anyone would notice.
 _LOSSY_SLACK_SECONDS = 0.15
+# What is accepted from strangers: studio recordings reach 192 kHz, surround sound 8 channels.
+_HIGHEST_RATE_HZ = 384_000
+_MOST_CHANNELS = 16
 
 
 @dataclass
@@ -213,11 +217,16 @@ def _av_damage(path: Path, error: Exception) -> BrokenAudio:
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[Source | AvSource]:
+def open_source(path: Path, *, untrusted: bool = False) -> Iterator[Source | AvSource]:
     """The recording at `path`, open: libsndfile where it can read it, PyAV otherwise.
 
+    FFmpeg guesses formats from content, and some of them (playlists) name other files and
+    addresses to be opened. A file that is `untrusted` is therefore read as what its first bytes
+    say, one of `untrusted_format`, or not at all; and not with more channels or a higher rate
+    than any recording has, since a block of those would fill the memory.
+
     Raises:
-        BrokenAudio: missing, empty, truncated, or no audio at all.
+        BrokenAudio: missing, empty, truncated, no audio at all, or not to be read untrusted.
         MissingExtra: soundfile, or PyAV for a container that needs it, is not installed.
     """
     try:
@@ -241,6 +250,7 @@ def open_source(path: Path) -> Iterator[Source | AvSource]:
         raise
     except ValueError as error:  # a zero byte in the name
         raise BrokenAudio(path, "unreadable", f"no path: {error}") from error
+    container_format = untrusted_format(path, head) if untrusted else None
     if not wants_av(head):
         try:
             import soundfile
@@ -253,16 +263,37 @@ def open_source(path: Path) -> Iterator[Source | AvSource]:
             sound = None  # libsndfile does not know it; FFmpeg may
         if sound is not None:
             with sound:
-                yield Source(path, sound)
+                source = Source(path, sound)
+                if untrusted:
+                    _refuse_extremes(source)
+                yield source
             return
     try:
         import av
     except ImportError as error:
         raise MissingExtra("speech", "av") from error
     try:
-        container = av.open(str(path), metadata_errors="ignore")
+        container = av.open(
+            str(path),
+            format=container_format,
+            options={"protocol_whitelist": "file"} if untrusted else {},
+            metadata_errors="ignore",
+        )
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BrokenAudio(path, "unreadable", f"no decoder reads it: {reason}") from error
     with container:
-        yield AvSource(path, container)
+        av_source = AvSource(path, container)
+        if untrusted:
+            _refuse_extremes(av_source)
+        yield av_source
+
+
+def _refuse_extremes(source: Source | AvSource) -> None:
+    if source.sample_rate_hz > _HIGHEST_RATE_HZ or source.channels > _MOST_CHANNELS:
+        raise BrokenAudio(
+            source.path,
+            "unreadable",
+            f"{source.channels} channels at {source.sample_rate_hz} Hz; at most {_MOST_CHANNELS} "
+            f"and {_HIGHEST_RATE_HZ} are read",
+        )

@@ -14,7 +14,14 @@ from isogloss.errors import AudioError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["BrokenAudio", "Problem", "check_promise", "looks_like_text", "wants_av"]
+__all__ = [
+    "BrokenAudio",
+    "Problem",
+    "check_promise",
+    "looks_like_text",
+    "untrusted_format",
+    "wants_av",
+]
 
 Problem = str
 """One of "missing", "empty", "unreadable", "truncated", "nan", "range"."""
@@ -22,6 +29,14 @@ Problem = str
 # Writers that cannot seek back (pipes) leave the largest size they can express; everything this
 # close to 2**31 or 2**32 is such a mark and no promise.
 _STREAMED_SIZES = (range(0x7FFF_0000, 0x8000_0000), range(0xFFFF_0000, 0x1_0000_0000))
+# First bytes of what is read from strangers, and FFmpeg's name for it.
+_ANNOUNCED = {
+    b"fLaC": "flac",
+    b"OggS": "ogg",
+    b"ID3": "mp3",
+    b".snd": "au",
+    b"\x1a\x45\xdf\xa3": "matroska",
+}
 _OGG_TAIL_BYTES = 1 << 17  # a page is at most 65,307 bytes, so its start is in the last two
 
 
@@ -55,6 +70,32 @@ def wants_av(head: bytes) -> bool:
     """True for containers that only PyAV reads: MP4 / M4A / MOV and Matroska / WebM."""
     return head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free") or head[:4] == (
         b"\x1a\x45\xdf\xa3"
+    )
+
+
+def untrusted_format(path: Path, head: bytes) -> str:
+    """FFmpeg's name of the format that the first bytes of a stranger's file announce.
+
+    WAV, FLAC, Ogg, MP3, MP4 / M4A, Matroska / WebM, AIFF, AU and ADTS; none of them leads to
+    another file.
+
+    Raises:
+        BrokenAudio: "unreadable", the bytes announce none of these.
+    """
+    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+        return "wav"
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return "aiff"
+    for start, name in _ANNOUNCED.items():
+        if head.startswith(start):
+            return name
+    if head[4:8] == b"ftyp":
+        return "mov"
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
+        # Eleven bits of one, then version and layer; layer 0 is ADTS.
+        return "aac" if head[1] & 0x06 == 0 else "mp3"
+    raise BrokenAudio(
+        path, "unreadable", "not one of WAV, FLAC, Ogg, Opus, MP3, MP4, M4A, WebM, AIFF, AU, AAC"
     )
 
 

@@ -14,7 +14,6 @@ import json
 import shutil
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from isogloss.types import Sequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from isogloss.types import Encoder, FloatArray, Item
 
@@ -60,7 +60,6 @@ class ShardJob:
         layer: of the encoder.
         device: of the encoder.
         cache_dir: folder of single items, or None.
-        started_in: where relative names of encoder and recordings start from.
     """
 
     encoder: str
@@ -68,7 +67,6 @@ class ShardJob:
     layer: int | None = None
     device: str = "cpu"
     cache_dir: Path | None = None
-    started_in: Path | None = None
 
     def load(self) -> Encoder:
         """The encoder of this job."""
@@ -148,7 +146,7 @@ def encode_to_folder(
     if folder.is_file():
         raise IsoglossError(f"{folder} is a file; name a folder")
     cache = None if cache_dir is None else cache_dir.resolve()
-    job = ShardJob(encoder, (folder / _PARTS).resolve(), layer, device, cache, Path.cwd())
+    job = ShardJob(encoder, (folder / _PARTS).resolve(), layer, device, cache)
     loaded = job.load()
     key = _job_key(loaded.made_by, items, shard_items)
     done = _finished(folder, key)
