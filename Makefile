@@ -34,7 +34,8 @@ $(STAMP): pyproject.toml Makefile scripts/install_torch.py
 	  { rm -rf $(VENV); echo "no venv module: apt-get install $(PYTHON)-venv"; exit 1; }
 	@echo "installing into $(VENV); a few minutes the first time"
 	$(BIN)/python scripts/install_torch.py $(TORCH) $(TORCH_VERSION)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[speech,hf,onnx,ray,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -e '.[speech,hf,onnx,ray,search,serve,engine,mic,dev]'
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 

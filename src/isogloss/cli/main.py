@@ -24,6 +24,7 @@ NOUNS = {
     "corpus": ("isogloss.cli.corpus", "make, check, count, convert, prepare and split corpora"),
     "varieties": ("isogloss.cli.varieties", "languages and dialects: codes, groups, places"),
     "speech": ("isogloss.cli.speech", "train, transcribe, evaluate and encode speech"),
+    "search": ("isogloss.cli.search", "build, query, mine, verify and serve a search index"),
     "bench": ("isogloss.cli.bench", "run retrieval benchmarks and report on them"),
 }
 """Noun to its module and one line of help. A module is imported when its noun is named."""

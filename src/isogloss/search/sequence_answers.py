@@ -1,0 +1,92 @@
+"""Rows and scores of every query in, `Ranking` out; and how much of the exact answer was found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isogloss.measures.bootstrap import bootstrap_interval
+from isogloss.search.ranking import Ranking
+from isogloss.types import Hits, Measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from isogloss.search.sequence_index import SequenceIndex
+    from isogloss.search.sequence_search import Answer
+    from isogloss.search.store import Store
+    from isogloss.types import Sequences
+
+__all__ = ["checked_exactness", "ranking_of"]
+
+
+def ranking_of(
+    store: Store, queries: Sequences, k: int, answers: Sequence[Answer], everything: int
+) -> Ranking:
+    """The first `k` of every answer by id, equal scores in the order of ids.
+
+    Args:
+        store: that the rows of the answers belong to.
+        queries: asked.
+        k: hits wanted.
+        answers: one a query, with every row that shares the last score.
+        everything: items that might have answered; who scored them all is exact.
+    """
+    firsts = np.cumsum([0, *(segment.count for segment in store.segments)])
+    ids, scores, tied = [], [], []
+    for answer in answers:
+        owners = np.searchsorted(firsts, answer.rows, side="right") - 1
+        locals_ = answer.rows - firsts[owners]
+        named = sorted(
+            (-score, store.segments[owner].id(row))
+            for owner, row, score in zip(
+                owners.tolist(), locals_.tolist(), answer.scores.tolist(), strict=True
+            )
+        )
+        values = [value for value, _ in named]
+        same = [
+            values[place] in values[max(place - 1, 0) : place]
+            or values[place] in values[place + 1 : place + 2]
+            for place in range(min(k, len(named)))
+        ]
+        ids.append(tuple(name for _, name in named[:k]))
+        scores.append(tuple(-value for value in values[:k]))
+        tied.append(tuple(same))
+    return Ranking(
+        Hits(queries.ids, tuple(ids), tuple(scores)),
+        tuple(tied),
+        all(answer.scored == everything for answer in answers),
+        tuple(answer.scored for answer in answers),
+    )
+
+
+def checked_exactness(
+    index: SequenceIndex, queries: Sequences, *, k: int, sample: int, seed: int
+) -> Measurement:
+    """See `SequenceIndex.check_exactness`."""
+    if not len(queries) or sample < 1:
+        raise ValueError("there is no query to check with")
+    rng = np.random.default_rng(seed)
+    drawn = np.sort(rng.permutation(len(queries))[:sample])
+    asked = queries.select(drawn.tolist())
+    right = index.search_ranked(asked, k, exact=True).hits
+    found = index.search_ranked(asked, k).hits
+    shares = [
+        sum(score >= best[-1] for score in scores) / len(best) if best else 1.0
+        for best, scores in zip(right.scores, found.scores, strict=True)
+    ]
+    per_item = np.array(shares, np.float32)
+    low, high = bootstrap_interval(per_item, seed=seed) or (None, None)
+    signature = {"k": k, "sample": len(asked), "seed": seed, "items": len(index)}
+    return Measurement(
+        f"recall@{k} against exact",
+        float(per_item.mean()),
+        low,
+        high,
+        len(asked),
+        signature={**signature, "made_by": index.made_by, "settings": asdict(index.settings)},
+        per_item=per_item,
+        item_keys=asked.ids,
+    )
