@@ -1,17 +1,25 @@
 """Machine instructions for SeqSim as numba intrinsics; called by `scores/seqsim_kernels.py` only.
 
-Needs numba and llvmlite. numba's own vectoriser neither keeps a block of sums in registers nor
-finds the int8 dot instruction, so the two inner loops are written as LLVM code here. All pointers
-are whole numbers (`array.ctypes.data`): the callers own the arrays and their bounds.
+numba's own vectoriser neither keeps a block of sums in registers nor finds the int8 dot instruction,
+so the two inner loops are written as LLVM code here. All pointers are whole numbers
+(`array.ctypes.data`): the callers own the arrays and their bounds.
+
+Who changes this file must delete `scores/__pycache__/seqsim_kernels*.nb*`: what numba keeps on disk
+it makes anew when the calling file has changed, not when this one has.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numba
+from isogloss.errors import MissingExtra
+
+try:
+    import numba
+except ModuleNotFoundError as problem:
+    raise MissingExtra("search", "numba") from problem
 from llvmlite import binding, ir
-from numba.core import cgutils, types
+from numba.core import cgutils, codegen, types
 from numba.extending import intrinsic
 
 if TYPE_CHECKING:
@@ -61,10 +69,13 @@ def shape_for(features: set[str], machine: str = "x86") -> Shape:
 
 
 def _features() -> set[str]:
-    """What numba compiles for: its own setting first, then the machine."""
+    """What numba compiles for: its own settings first, then the machine.
+
+    An instruction that LLVM may not use would end the process, not raise.
+    """
     chosen = numba.config.CPU_FEATURES
     if chosen is None:
-        return {name for name, has in binding.get_host_cpu_features().items() if has}
+        chosen = codegen.get_host_cpu_features()  # heeds NUMBA_ENABLE_AVX, as the compiler does
     return {name[1:] for name in chosen.split(",") if name.startswith("+")}
 
 
@@ -222,32 +233,39 @@ def tile_int8(
     depth: Any,
     starts: Any,
     row_scales: Any,
+    row_errors: Any,
     column_scales: Any,
+    column_errors: Any,
     out: Any,
 ) -> Any:
-    """Cosines of up to `SHAPE.rows` int8 rows with a panel of uint8 columns, float32, into `out`.
+    """What cosines of up to `SHAPE.rows` int8 rows with a panel of uint8 columns can at most be.
 
     `stride` and `depth` count groups of four bytes. The columns hold their value + 128, which
-    `starts`, -128 times the sum of each row, takes away again.
+    `starts`, -128 times the sum of each row, takes away again. To the scaled product of codes is
+    added a + b + a * b, where a and b are the errors of row and column. float32, into `out`.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        left, stride, rows, right, columns, depth, starts, row_scales, column_scales, out = (
-            arguments
-        )
+        left, stride, rows, right, columns, depth, starts, *of_steps, out = arguments
         place = _pointer(builder, out, _FLOATS)
-        scales_of_rows = _pointer(builder, row_scales, _F32)
-        scales_of_columns = _pointer(builder, column_scales, _FLOATS)
+        kinds = (_F32, _F32, _FLOATS, _FLOATS)
+        row_scales, row_errors, column_scales, column_errors = (
+            _pointer(builder, address, kind) for address, kind in zip(of_steps, kinds, strict=True)
+        )
         last = builder.sub(rows, _I64(1))
+        one = ir.Constant(_FLOATS, [1.0] * SHAPE.lanes)
 
         def tile(vectors: int) -> None:
             totals = _sums(builder, vectors, left, stride, rows, right, depth, starts)
             for number, total in enumerate(totals):
                 row, column = divmod(number, vectors)
                 real = builder.select(builder.icmp_signed("<", _I64(row), last), _I64(row), last)
-                scale = _splat(builder, _load(builder, scales_of_rows, real), _FLOATS)
-                scale = builder.fmul(scale, _load(builder, scales_of_columns, _I64(column)))
-                value = builder.fmul(builder.sitofp(total, _FLOATS), scale)
+                scale = _splat(builder, _load(builder, row_scales, real), _FLOATS)
+                scale = builder.fmul(scale, _load(builder, column_scales, _I64(column)))
+                a = _splat(builder, _load(builder, row_errors, real), _FLOATS)
+                b = _load(builder, column_errors, _I64(column))
+                gap = _multiply_add(builder, a, builder.fadd(b, one), b)
+                value = _multiply_add(builder, builder.sitofp(total, _FLOATS), scale, gap)
                 _store(builder, value, place, _I64(row * SHAPE.vectors + column))
 
         _for_width(builder, columns, tile)
@@ -262,7 +280,9 @@ def tile_int8(
         depth,
         starts,
         row_scales,
+        row_errors,
         column_scales,
+        column_errors,
         out,
     )
     return types.void(*arguments), generate

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.errors import IsoglossError
 from isogloss.scores.seqsim_instructions import (
     SHAPE,
     column_max,
@@ -22,6 +23,7 @@ from isogloss.scores.seqsim_instructions import (
     tile_int8,
 )
 from isogloss.scores.seqsim_preparation import (
+    COMPILES,
     PANEL,
     aligned,
     compiled,
@@ -218,10 +220,12 @@ def block_float32(
 def block_int8(
     left: npt.NDArray[np.int8],
     left_scales: FloatArray,
+    left_errors: FloatArray,
     left_starts: npt.NDArray[np.int32],
     row_offsets: npt.NDArray[np.int64],
     right: npt.NDArray[np.uint8],
     right_scales: FloatArray,
+    right_errors: FloatArray,
     column_offsets: npt.NDArray[np.int64],
     cells: FloatArray,
     best_columns: FloatArray,
@@ -229,9 +233,10 @@ def block_int8(
     precision: npt.NDArray[np.float64],
     recall: npt.NDArray[np.float64],
 ) -> None:
-    """As `block_float32`, of quantised steps: `left` of `quantise`, `right` of `pack_int8`.
+    """The most that precision and recall of quantised steps can be, but for rounding.
 
-    `right_scales` are (panels * PANEL,). Only where `FAST_INT8`.
+    `left` comes from `quantise`, `right` from `pack_int8`; `right_scales` and `right_errors` are
+    (panels * PANEL,); the rest is as in `block_float32`. Only where `FAST_INT8`.
     """
     items, others = precision.shape
     depth = left.shape[1]
@@ -259,7 +264,9 @@ def block_int8(
                     groups,
                     left_starts.ctypes.data + 4 * (top + row),
                     left_scales.ctypes.data + 4 * (top + row),
+                    left_errors.ctypes.data + 4 * (top + row),
                     right_scales.ctypes.data + 4 * PANEL * panel,
+                    right_errors.ctypes.data + 4 * PANEL * panel,
                     cells.ctypes.data + 4 * PANEL * row,
                 )
             other = _chunk_maxima(
@@ -295,25 +302,16 @@ def f1_scores(
 def highest_scores(
     precision: npt.NDArray[np.float64],
     recall: npt.NDArray[np.float64],
-    left_means: npt.NDArray[np.float64],
-    left_most: npt.NDArray[np.float64],
-    right_means: npt.NDArray[np.float64],
-    right_most: npt.NDArray[np.float64],
     slack: float,
     out: FloatArray,
 ) -> None:
     """The most that the float32 score can be where `block_int8` gave `precision` and `recall`.
 
-    `left_means` and `left_most` are mean and maximum of `quantise`'s errors over the steps of each
-    item, (n,), `right_means` and `right_most` (m,); `slack` bounds the rounding of both ways. The
-    derivation is in docs/exact.md.
+    `slack` bounds the rounding of both ways. The derivation is in docs/exact.md.
     """
     for item in range(out.shape[0]):
-        mean, most = left_means[item], left_most[item]
         for other in range(out.shape[1]):
-            b_mean, b_most = right_means[other], right_most[other]
-            p = precision[item, other] + mean + b_most + mean * b_most + slack
-            r = recall[item, other] + b_mean + most + b_mean * most + slack
+            p, r = precision[item, other] + slack, recall[item, other] + slack
             score = 2 * p * r / (p + r) + 1e-12 if p > 0 and r > 0 else 0.0
             out[item, other] = np.float32(min(score, 1.0))
 
@@ -371,15 +369,23 @@ def score_candidates(
         (C,) float32 in [0, 1], 0 where P <= 0 or R <= 0. C may be 0.
 
     Raises:
-        ValueError: the query or a candidate has no steps, or D differs.
+        ValueError: the query or a candidate has no steps, D differs, or the offsets leave `values`.
+        IsoglossError: NUMBA_DISABLE_JIT is set.
     """
+    if not COMPILES:
+        raise IsoglossError("SeqSim's loops cannot run uncompiled; unset NUMBA_DISABLE_JIT")
     query = np.ascontiguousarray(query, dtype=np.float32)
-    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+    offsets = np.array(offsets, dtype=np.int64)  # writable: numba compiles once less
     if query.ndim != 2 or values.ndim != 2 or query.shape[1] != values.shape[1]:
         raise ValueError(f"query has shape {query.shape} and the candidates {values.shape}")
     count = len(offsets) - 1
     if not len(query) or (count > 0 and np.diff(offsets).min() <= 0):
         raise ValueError("the query or a candidate has no steps")
+    # The loops below trust these.
+    if count > 0 and not 0 <= offsets[0] < offsets[-1] <= len(values):
+        raise ValueError(
+            f"offsets run from {offsets[0]} to {offsets[-1]}, and there are {len(values)} steps"
+        )
     scores = np.empty((max(count, 0), 1), dtype=np.float32)
     if count <= 0:
         return scores[:, 0]

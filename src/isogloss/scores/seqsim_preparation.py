@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from isogloss.types import FloatArray
 
 __all__ = [
+    "COMPILES",
     "CORES",
     "MOST_INT8_DIMENSIONS",
     "PANEL",
@@ -30,6 +31,8 @@ __all__ = [
     "unit_steps",
 ]
 
+COMPILES = not numba.config.DISABLE_JIT
+"""False where numba is told to interpret, which it cannot do with machine instructions."""
 CORES = int(numba.config.NUMBA_NUM_THREADS)
 """Threads by default: NUMBA_NUM_THREADS where it is set, else cores this process may run on."""
 PANEL = SHAPE.columns

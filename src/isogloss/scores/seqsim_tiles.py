@@ -120,13 +120,13 @@ class Codes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedCodes:
-    """As `PackedSteps`, quantised; `scales[b]` has one value a column of the panels."""
+    """As `PackedSteps`, quantised; `scales[b]` and `errors[b]` have a value for each column."""
 
     offsets: npt.NDArray[np.int64]
     ranges: list[tuple[int, int]]
     panels: list[npt.NDArray[np.uint8]]
     scales: list[FloatArray]
-    errors: FloatArray
+    errors: list[FloatArray]
 
 
 def pack(
@@ -167,24 +167,23 @@ def pack_codes(codes: Codes, ranges: list[tuple[int, int]], threads: int = 1) ->
     """Int8 steps as columns."""
     groups = codes.codes.shape[1] // 4
 
-    def one(items: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], FloatArray]:
+    def one(
+        items: tuple[int, int],
+    ) -> tuple[npt.NDArray[np.uint8], FloatArray, FloatArray]:
         first, last = codes.offsets[items[0]], codes.offsets[items[1]]
         panels = -(-int(last - first) // preparation.PANEL)
         out = preparation.aligned((panels, groups, preparation.PANEL, 4), np.uint8)
         preparation.pack_int8(codes.codes[first:last], out)
         scales = preparation.aligned((panels * preparation.PANEL,))
-        scales[: last - first] = codes.scales[first:last]
-        scales[last - first :] = 0
-        return out, scales
+        errors = preparation.aligned((panels * preparation.PANEL,))
+        for padded, values in ((scales, codes.scales), (errors, codes.errors)):
+            padded[: last - first] = values[first:last]
+            padded[last - first :] = 0
+        return out, scales, errors
 
     packed = list(in_threads(one, ranges, threads))
-    return PackedCodes(
-        codes.offsets,
-        ranges,
-        [panels for panels, _ in packed],
-        [scales for _, scales in packed],
-        codes.errors,
-    )
+    panels, scales, errors = ([parts[part] for parts in packed] for part in range(3))
+    return PackedCodes(codes.offsets, ranges, panels, scales, errors)
 
 
 Table = npt.NDArray[np.float64]
@@ -207,15 +206,17 @@ def score_block(
 def score_block_codes(
     left: Codes, rows: tuple[int, int], right: PackedCodes, block: int
 ) -> tuple[Table, Table]:
-    """As `score_block`, from quantised steps."""
+    """The most that precision and recall can be, but for rounding, from quantised steps."""
     columns, room = _room(rows, right, block)
     kernels.block_int8(
         left.codes,
         left.scales,
+        left.errors,
         left.starts,
         left.offsets[rows[0] : rows[1] + 1],
         right.panels[block],
         right.scales[block],
+        right.errors[block],
         columns,
         *room,
     )

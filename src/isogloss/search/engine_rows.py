@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from isogloss.search.units import Units
     from isogloss.types import FloatArray, Item, Sequences
 
-__all__ = ["arrays_of", "bag_of", "body_to_item", "rows_of", "steps_from", "unit_counts"]
+__all__ = [
+    "arrays_of",
+    "bag_of",
+    "body_to_item",
+    "is_storable",
+    "rows_of",
+    "steps_from",
+    "unit_counts",
+]
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
 
@@ -37,8 +45,8 @@ def rows_of(
     """One row a sequence, in order, with as many of `items`.
 
     Raises:
-        ValueError: the next item is not that of the sequence, a sequence has no steps, or a step
-            is not finite.
+        ValueError: the next item is not that of the sequence, it has a text that PostgreSQL
+            cannot hold, a sequence has no steps, or a step is not finite.
     """
     arrays = encode_segment(sequences, units, settings)
     offsets = sequences.offsets
@@ -48,6 +56,7 @@ def rows_of(
         if item is None or item.id != name:
             found = "there is no item left" if item is None else f"the item is '{item.id}'"
             raise ValueError(f"sequence '{name}': {found}; give items in the same order")
+        _refuse_unstorable(item)
         recorded = recorded_time(item)
         first, last = int(offsets[number]), int(offsets[number + 1])
         runs = slice(arrays["run_offsets"][number], arrays["run_offsets"][number + 1])
@@ -64,6 +73,11 @@ def rows_of(
             steps=_codes(arrays, slice(first, last)),
             body=json.dumps(item_to_dict(item), ensure_ascii=True),
         )
+
+
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL can hold `text`: every character but NUL and lone surrogates."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def bag_of(of_steps: npt.NDArray[Any], count: int) -> Bag:
@@ -86,8 +100,19 @@ def unit_counts(rows: Iterable[bytes], count: int) -> npt.NDArray[np.int64]:
     return total[:count]
 
 
-def arrays_of(rows: Sequence[tuple[bytes, bytes]], dimensions: int) -> Arrays:
-    """The arrays of a segment that holds `rows`, (units, steps) each; steps may be empty bytes."""
+def arrays_of(
+    rows: Sequence[tuple[bytes, bytes]], dimensions: int, residuals: str = "none"
+) -> Arrays:
+    """The arrays of a segment that holds `rows`, (units, steps) each.
+
+    Args:
+        rows: steps are not looked at where `residuals` is 'none'.
+        dimensions: D.
+        residuals: as in `IndexSettings`.
+
+    Raises:
+        ValueError: the steps are not of that kind.
+    """
     of_steps = [np.frombuffer(units, "<u2") for units, _ in rows]
     lengths = np.array([len(units) for units in of_steps], dtype=np.int64)
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
@@ -100,13 +125,17 @@ def arrays_of(rows: Sequence[tuple[bytes, bytes]], dimensions: int) -> Arrays:
         "run_units": np.concatenate(of_steps) if of_steps else np.zeros(0, np.uint16),
         "run_lengths": np.ones(total, dtype=np.uint8),
     }
-    if rows and rows[0][1]:
-        widths = {"int8": dimensions + 8, "float16": 2 * dimensions + 4}
-        width = len(rows[0][1]) // max(1, int(lengths[0]))
+    if residuals != "none":
+        width = {"int8": dimensions + 8, "float16": 2 * dimensions + 4}[residuals]
         whole = b"".join(steps for _, steps in rows)
+        if len(whole) != total * width:
+            raise ValueError(
+                f"{total} steps of {dimensions} dimensions are {total * width} bytes as "
+                f"{residuals}, found {len(whole)}; the rows are damaged"
+            )
         table = np.frombuffer(whole, np.uint8).reshape(total, width)
         arrays["residual_norms"] = _column(table[:, -4:], "<f4")
-        if width == widths["int8"]:
+        if residuals == "int8":
             arrays["residual_codes"] = table[:, :dimensions].copy().view(np.int8)
             arrays["residual_scales"] = _column(table[:, dimensions : dimensions + 4], "<f4")
         else:
@@ -116,16 +145,30 @@ def arrays_of(rows: Sequence[tuple[bytes, bytes]], dimensions: int) -> Arrays:
 
 
 def steps_from(
-    rows: Sequence[tuple[bytes, bytes]], prototypes: FloatArray, *, with_norms: bool = False
+    rows: Sequence[tuple[bytes, bytes]],
+    prototypes: FloatArray,
+    residuals: str,
+    *,
+    with_norms: bool = False,
 ) -> tuple[FloatArray, npt.NDArray[np.int64]]:
     """Steps of `rows` one behind the other, of length 1 unless `with_norms`, and their offsets."""
-    arrays = arrays_of(rows, prototypes.shape[1])
+    arrays = arrays_of(rows, prototypes.shape[1], residuals)
     return rebuilt_steps(arrays, np.arange(len(rows)), prototypes, with_norms=with_norms)
 
 
 def body_to_item(body: str) -> Item:
     """The item that a row describes."""
     return item_from_dict(json.loads(body))
+
+
+def _refuse_unstorable(item: Item) -> None:
+    for field in ("id", "variety", "site", "speaker"):
+        text = getattr(item, field)
+        if text is not None and not is_storable(text):
+            raise ValueError(
+                f"item {item.id!r}: PostgreSQL cannot hold its {field}, for it has a NUL or half "
+                "of a surrogate pair; take that out, or keep the index in a folder"
+            )
 
 
 def _codes(arrays: Arrays, steps: slice) -> bytes:

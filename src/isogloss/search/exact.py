@@ -303,19 +303,12 @@ class _Quantised:
         others = tiles.quantised(self._items, items.offsets, threads)
         self.columns = tiles.column_ranges(items.offsets, _most_steps(memory_budget_mb, threads))
         self._packed = tiles.pack_codes(others, self.columns, threads)
-        self._query_errors = _errors(self._codes.errors, queries.offsets)
-        self._item_errors = _errors(others.errors, items.offsets)
         self._slack = _slack(queries.values.shape[1])
 
     def bound(self, rows: tuple[int, int], block: int, table: FloatArray) -> None:
         """The most that scores of some queries with a block of items can be, into `table`."""
-        queries, items = slice(*rows), slice(*self.columns[block])
         self._kernels.highest_scores(
             *self._tiles.score_block_codes(self._codes, rows, self._packed, block),
-            self._query_errors[0][queries],
-            self._query_errors[1][queries],
-            self._item_errors[0][items],
-            self._item_errors[1][items],
             self._slack,
             table,
         )
@@ -360,25 +353,15 @@ class _Quantised:
         return self._tiles.score_chosen(steps, self._items, self._item_offsets, chosen)
 
 
-def _errors(
-    errors: FloatArray, offsets: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean and maximum of the errors of every item's steps, float64."""
-    if len(offsets) == 1:
-        return np.empty(0), np.empty(0)
-    wide = errors.astype(np.float64)
-    means = np.add.reduceat(wide, offsets[:-1]) / np.diff(offsets)
-    return means, np.maximum.reduceat(wide, offsets[:-1])
-
-
 def _slack(dimensions: int) -> float:
-    """What rounding can do to a cosine of float32, and to its estimate, beyond the rests.
+    """What rounding can do to a cosine of float32, and to its int8 bound.
 
-    The float32 sum of D products of unit steps is off by less than D units of rounding (twice that
-    where a multiply-add rounds twice); the norm of a step in float32, by which both rests are
-    multiplied, and the scaled int8 sum by a few. Each counts double here.
+    The float32 sum of D products of unit steps is off by little more than D units of rounding (one
+    more where a multiply-add rounds twice). The bound is made of the int8 sum, two scales and two
+    errors by seven roundings of values up to 4, and takes norms to be 1 that float32 has rounded:
+    less than 32 units in all. Both count at least double here.
     """
-    return 2 * (2 * dimensions + 16) * _ROUNDING
+    return 2 * (2 * dimensions + 32) * _ROUNDING
 
 
 def _ranking(

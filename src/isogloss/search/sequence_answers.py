@@ -23,7 +23,7 @@ __all__ = ["checked_exactness", "ranking_of"]
 
 
 def ranking_of(
-    store: Store, queries: Sequences, k: int, answers: Sequence[Answer], everything: int
+    store: Store, queries: Sequences, k: int, answers: Sequence[Answer], everything: int | None
 ) -> Ranking:
     """The first `k` of every answer by id, equal scores in the order of ids.
 
@@ -32,7 +32,8 @@ def ranking_of(
         queries: asked.
         k: hits wanted.
         answers: one a query, with every row that shares the last score.
-        everything: items that might have answered; who scored them all is exact.
+        everything: items that might have answered; who scored them all is exact. None where
+            scores are not exact at all.
     """
     firsts = np.cumsum([0, *(segment.count for segment in store.segments)])
     ids, scores, tied = [], [], []

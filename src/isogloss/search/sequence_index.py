@@ -28,6 +28,7 @@ from isogloss.search.sequence_search import Answer, Effort, SequenceSearch
 from isogloss.search.sequence_segments import PER_ITEM, parts_of_segments, write_parts
 from isogloss.search.step_sample import sample_steps
 from isogloss.search.store import Store, Writer
+from isogloss.search.stored_index import StoredIndex
 from isogloss.search.units import Units, train_units
 from isogloss.types import Sequences
 
@@ -52,7 +53,7 @@ _LOG = logging.getLogger(__name__)
 _ADVISE_BELOW = 0.5
 
 
-class SequenceIndex:
+class SequenceIndex(StoredIndex):
     """A folder of step sequences, searched by SeqSim; a snapshot until this object changes it.
 
     Made by `build` or `open`. Threads may search it at once.
@@ -175,9 +176,6 @@ class SequenceIndex:
             ValueError: it is damaged.
         """
         return cls(Store.open(folder))
-
-    def __len__(self) -> int:
-        return int(self.store.count)
 
     def append(
         self,
@@ -307,7 +305,9 @@ class SequenceIndex:
             exact=exact,
             threads=threads,
         )
-        everything = int(np.count_nonzero(self._allowed(filter)))
+        # Scores of units are no SeqSim, however many of them.
+        kept = self.settings.residuals != "none"
+        everything = int(np.count_nonzero(self._allowed(filter))) if kept else None
         return ranking_of(self.store, queries, k, answers, everything)
 
     def answers(
@@ -355,7 +355,8 @@ class SequenceIndex:
     ) -> Measurement:
         """Share of the `k` exact best items that a search finds, mean over sampled queries.
 
-        Exact is SeqSim of the query with every item, over the steps that the index keeps. Ask it
+        Exact is SeqSim of the query with every item, over the steps that the index keeps; without
+        residuals these are units, and the result says nothing of the original steps. Ask it
         with queries as they will come: those of a variety that the index holds are easier than
         others. Where several items tie for the last place, any will do.
 
@@ -368,19 +369,17 @@ class SequenceIndex:
         """
         return checked_exactness(self, queries, k=k, sample=sample, seed=seed)
 
-    def item(self, id: str) -> Item:
-        """The item called `id`.
-
-        Raises:
-            ValueError: there is none.
-        """
-        return self.store.item(*self._place(id))
-
     def steps(self, id: str) -> FloatArray:
         """The steps of `id`: (T, D) float32, as they were encoded, up to rounding of residuals."""
         segment, row = self._place(id)
         arrays = self.store.segments[segment].arrays
         return rebuilt_steps(arrays, np.array([row]), self.units.prototypes, with_norms=True)[0]
+
+    def step_count(self, id: str) -> int:
+        """T of `id`, without rebuilding its steps."""
+        segment, row = self._place(id)
+        first, last = self.store.segments[segment].arrays["step_offsets"][row : row + 2].tolist()
+        return int(last - first)
 
     def sequences(self, filter: Filter | None = None) -> Sequences:
         """All sequences that are here, or those that `filter` lets through, in order of storage."""
@@ -455,12 +454,6 @@ class SequenceIndex:
             for segment, mask in zip(self.store.segments, self.store.chosen(filter), strict=True)
         ]
         return np.concatenate([np.zeros(0, dtype=np.bool_), *masks])
-
-    def _place(self, id: str) -> tuple[int, int]:
-        place = self.store.find(id)
-        if place is None:
-            raise ValueError(f"the index has no item '{id}'")
-        return place
 
     def _checked(self, sequences: Sequences) -> Sequences:
         if sequences.made_by != self.made_by and len(sequences):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from isogloss.errors import IsoglossError
 from isogloss.search.ranking import Ranking
 from isogloss.search.store import Store, Writer
+from isogloss.search.stored_index import StoredIndex
 from isogloss.search.vector_nearest import centred_unit_rows, check_finite
 from isogloss.search.vector_scan import SegmentRows, ranked
 from isogloss.search.vector_settings import VECTOR_KIND, VectorSettings
@@ -33,7 +34,7 @@ __all__ = ["VectorIndex"]
 _QUERIES_AT_ONCE = 256
 
 
-class VectorIndex:
+class VectorIndex(StoredIndex):
     """A folder of vectors that is searched by cosine; a snapshot, until this object changes it.
 
     Made by `build` or `open`. Rows are kept as float32 directions from the centre, with their
@@ -129,9 +130,6 @@ class VectorIndex:
             IsoglossError: it is of another kind, or damaged.
         """
         return cls(Store.open(folder))
-
-    def __len__(self) -> int:
-        return int(self.store.count)
 
     def append(
         self,
@@ -302,18 +300,15 @@ class VectorIndex:
             item_keys=ids,
         )
 
-    def item(self, id: str) -> Item:
-        """The item called `id`.
-
-        Raises:
-            ValueError: there is none.
-        """
-        return self.store.item(*self._place(id))
-
     def steps(self, id: str) -> FloatArray:
         """The vector of `id` as one step: (1, D) float32, as it was encoded, up to rounding."""
         segment, row = self._place(id)
         return self._raw(segment, np.array([row]))
+
+    def step_count(self, id: str) -> int:
+        """1, for an item that is here."""
+        self._place(id)
+        return 1
 
     def vectors(self, filter: Filter | None = None) -> Vectors:
         """All vectors that are here, or those that `filter` lets through, in the order of storage.
@@ -333,12 +328,6 @@ class VectorIndex:
         kept = self._segments[segment]
         raw: FloatArray = kept.unit[rows] * kept.length[rows, np.newaxis] + self._centre
         return raw
-
-    def _place(self, id: str) -> tuple[int, int]:
-        place = self.store.find(id)
-        if place is None:
-            raise ValueError(f"the index has no item '{id}'")
-        return place
 
     def _check(self, vectors: Vectors) -> None:
         if vectors.values.shape[1] != self.dimensions:

@@ -54,12 +54,18 @@ def centred_unit_rows(
         values: (N, D) float32, finite.
         centre: (D,) float32; None leaves the origin where it is.
     """
-    moved = values.astype(np.float64) if centre is None else values - centre.astype(np.float64)
-    largest = np.abs(moved).max(axis=1, keepdims=True, initial=0)
-    scaled = np.divide(moved, largest, out=np.zeros_like(moved), where=largest > 0)
-    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
-    unit = np.divide(scaled, norms, out=scaled, where=norms > 0).astype(np.float32)
-    return unit, (norms * largest)[:, 0].astype(np.float32)
+    unit, lengths = np.empty(values.shape, np.float32), np.empty(len(values), np.float32)
+    origin = 0.0 if centre is None else centre.astype(np.float64)
+    # A few rows at a time, so that what is mapped from disk is never held whole in float64.
+    for first in range(0, len(values), _TILE_ROWS):
+        rows = slice(first, first + _TILE_ROWS)
+        moved = values[rows].astype(np.float64) - origin
+        largest = np.abs(moved).max(axis=1, keepdims=True, initial=0)
+        scaled = np.divide(moved, largest, out=np.zeros_like(moved), where=largest > 0)
+        norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+        np.divide(scaled, norms, out=scaled, where=norms > 0)
+        unit[rows], lengths[rows] = scaled, (norms * largest)[:, 0]
+    return unit, lengths
 
 
 def nearest_rows(

@@ -89,20 +89,21 @@ class Batcher(Generic[Job, Result]):
                 continue
             began = time.perf_counter()
             try:
-                results = await loop.run_in_executor(self._thread, self._run, [j for j, _ in batch])
+                work = loop.run_in_executor(self._thread, self._run, [job for job, _ in batch])
+                # What a batch raises goes to its askers; the next batch must still be done.
+                [done] = await asyncio.gather(work, return_exceptions=True)
             except asyncio.CancelledError:
                 for _, future in batch:
                     future.cancel()
                 raise
-            except Exception as error:  # the askers get it; the next batch must still be done
-                results = [error] * len(batch)
+            results = [done] * len(batch) if isinstance(done, BaseException) else done
             took = time.perf_counter() - began
             self._metrics.stage_seconds.labels(self._name).observe(took)
             self._metrics.batch_size.labels(self._name).observe(len(batch))
             for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue
-                if isinstance(result, Exception):
+                if isinstance(result, BaseException):
                     future.set_exception(result)
                 else:
                     future.set_result((result, took))

@@ -38,7 +38,7 @@ async def give_back_memory() -> None:
 
 
 def _malloc_trim() -> Callable[[int], int] | None:
-    """glibc's `malloc_trim`; None with another C library."""
+    """`malloc_trim` of glibc; None with another C library."""
     try:
         found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError):
