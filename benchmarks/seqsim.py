@@ -13,11 +13,12 @@ variety (`corpora/synth/sequences.py`). Contestants:
 - int8: `isogloss.search.exact.nearest` with int8, which finds the ten best items of every query
   and scores in float32 what can be among them; the answer is checked against float32.
 
-They take turns, so that a machine whose speed changes is fair to all, and the shortest time of
-each counts; the peak, the best of several large float32 products in numpy with as many threads, is
-measured in every turn. What takes long is timed on a sample and multiplied up, which the table
-marks with '~'. On Gaussian noise, whose scores are all alike, int8 can rule nothing out: that is
-shown too.
+They take turns, float32 and int8 next to each other and each first every other time, so that a
+machine whose speed changes is fair to all, and the shortest time of each counts; there are five
+turns, or fewer where the next might end after --seconds. The peak is the best rate of several large
+float32 products, in numpy and, where it is installed, in torch, with as many threads, tried in
+every turn. What takes long is timed on a sample and multiplied up, which the table marks with '~'.
+On Gaussian noise, whose scores are all alike, int8 can rule nothing out: that is shown too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -36,15 +38,17 @@ import numpy as np
 from isogloss.corpora.progress import with_progress
 from isogloss.corpora.synth.sequences import StructuredSettings, structured_sequences
 from isogloss.scores import seqsim
+from isogloss.scores.seqsim_blocks import thread_count
 from isogloss.search.exact import fast_int8, nearest
 from isogloss.types import FloatArray, Sequences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _SHORTEST, _LONGEST, _MEAN = 60, 120, 90
 _K = 10
-_LARGEST_NOISE = 500  # the same again in minutes, and N changes nothing there
+_MOST_TURNS = 5
+_NOISE_QUERIES = 128  # from so many on `nearest` looks before it leaps
 _SAMPLED_PRODUCT, _SAMPLED_BROADCAST, _SAMPLED_PADDED = 1000, 60, 6
 # The threads of numpy's BLAS go on turning for a while after a product, and would hold the cores.
 _REST_SECONDS = 0.3
@@ -53,8 +57,10 @@ _REST_SECONDS = 0.3
 def structured(count: int, dimensions: int) -> tuple[Sequences, Sequences]:
     """`count` queries and as many items, each the translation of one, of 60 to 120 steps."""
     pool = 2 * count + 60
+    settings = StructuredSettings(items=pool, queries=pool, steps=_MEAN)
+    rank = min(settings.rank, dimensions)
     made = structured_sequences(
-        StructuredSettings(items=pool, queries=pool, dimensions=dimensions, steps=_MEAN)
+        replace(settings, dimensions=dimensions, rank=rank, map_rank=min(settings.map_rank, rank))
     )
     sides = []
     for sequences, items in ((made.queries, made.query_items), (made.sequences, made.items)):
@@ -128,18 +134,40 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def peak_flops() -> float:
-    """Multiply-adds times two per second of the fastest of some large float32 products."""
+def products(threads: int) -> dict[str, Callable[[FloatArray, FloatArray, FloatArray], object]]:
+    """Matrix products, into the third argument, by the library's name; numpy is told by `main`."""
+
+    def by_numpy(left: FloatArray, right: FloatArray, out: FloatArray) -> object:
+        return np.matmul(left, right, out=out)
+
+    found: dict[str, Callable[[FloatArray, FloatArray, FloatArray], object]] = {"numpy": by_numpy}
+    if find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+        def by_torch(left: FloatArray, right: FloatArray, out: FloatArray) -> object:
+            return torch.matmul(*map(torch.from_numpy, (left, right)), out=torch.from_numpy(out))
+
+        found["torch"] = by_torch
+    return found
+
+
+def peak_flops(threads: int) -> dict[str, float]:
+    """Multiply-adds times two per second of the fastest large float32 product of each library."""
     rng = np.random.default_rng(0)
-    best = 0.0
+    best: dict[str, float] = {}
     for rows, depth, columns in ((4096, 512, 4096), (2048, 2048, 2048), (8192, 1024, 2048)):
         left = rng.standard_normal((rows, depth), dtype=np.float32)
         right = rng.standard_normal((depth, columns), dtype=np.float32)
         out = np.empty((rows, columns), dtype=np.float32)
-        for _ in range(4):
-            start = time.perf_counter()
-            np.matmul(left, right, out=out)
-            best = max(best, 2.0 * rows * columns * depth / (time.perf_counter() - start))
+        for name, product in products(threads).items():
+            time.sleep(_REST_SECONDS)
+            for _ in range(4):
+                start = time.perf_counter()
+                product(left, right, out)
+                rate = 2.0 * rows * columns * depth / (time.perf_counter() - start)
+                best[name] = max(best.get(name, 0.0), rate)
     return best
 
 
@@ -150,6 +178,8 @@ class Turns:
         self.queries, self.items, self.threads = queries, items, threads
         self.padded = Padded(items)
         self.best: dict[str, float] = {}
+        self.peaks: dict[str, float] = {}
+        self.taken = 0
         self.scores: FloatArray = np.empty((0, 0), dtype=np.float32)
         self.ranking = nearest(queries.select([]), items.select([]), 1)
         pairs = len(queries) * len(items)
@@ -160,9 +190,12 @@ class Turns:
         """One turn of everybody."""
         count = len(self.queries) * len(self.items)
         few = min(_SAMPLED_PADDED, len(self.queries))
-        self._note("peak", 1 / peak_flops(), 1)
-        self._note("float32", seconds(self._float32), 1)
-        self._note("int8", seconds(self._int8), 1)
+        for name, rate in peak_flops(self.threads).items():
+            self.peaks[name] = max(self.peaks.get(name, 0.0), rate)
+        ours = [("float32", self._float32), ("int8", self._int8)]
+        for name, contestant in ours if self.taken % 2 == 0 else ours[::-1]:
+            self._note(name, seconds(contestant), 1)
+        self.taken += 1
         product = min(_SAMPLED_PRODUCT, count)
         self._note("product", seconds(lambda: self._loop(product_pair, product)), count / product)
         self._note("padded", seconds(lambda: self._padded(few)), len(self.queries) / few)
@@ -210,22 +243,40 @@ class Turns:
         return True
 
 
-def measure(count: int, dimensions: int, threads: int, turns: int) -> dict[str, Any]:
+def while_there_is_time(most: int, most_seconds: float) -> Iterator[int]:
+    """Numbers below `most`, until one more might take longer than is left; at least 0."""
+    start = time.perf_counter()
+    longest = 0.0
+    for number in range(most):
+        before = time.perf_counter()
+        if number and before - start + longest > most_seconds:
+            return
+        yield number
+        longest = max(longest, time.perf_counter() - before)
+
+
+def measure(
+    count: int, dimensions: int, threads: int, turns: int, most_seconds: float
+) -> dict[str, Any]:
     """All times for N = `count`."""
     queries, items = structured(count, dimensions)
     race = Turns(queries, items, threads)
-    for _ in with_progress(range(turns), f"N = {count}, D = {dimensions}", total=turns):
+    numbers = while_there_is_time(turns, most_seconds)
+    for _ in with_progress(numbers, f"N = {count}, D = {dimensions}", total=turns):
         race.take()
     best = race.best
+    peak_of = max(race.peaks, key=race.peaks.__getitem__)
+    peak = race.peaks[peak_of]
     flops = 2.0 * len(queries.values) * len(items.values) * dimensions
     row: dict[str, Any] = {
         "n": count,
         "dim": dimensions,
-        "turns": turns,
-        "peak_gflops": 1e-9 / best["peak"],
-        "peak_seconds": flops * best["peak"],
+        "turns": race.taken,
+        "peak_of": peak_of,
+        "peak_gflops": 1e-9 * peak,
+        "peak_seconds": flops / peak,
         "float32_seconds": best["float32"],
-        "share_of_peak": flops * best["peak"] / best["float32"],
+        "share_of_peak": flops / peak / best["float32"],
         "int8_seconds": best["int8"],
         "int8_speedup": best["float32"] / best["int8"],
         "int8_is_fast_here": fast_int8(dimensions),
@@ -242,19 +293,20 @@ def measure(count: int, dimensions: int, threads: int, turns: int) -> dict[str, 
                 f"{name}_extrapolated": bool(best[f"{name} sampled"]),
                 f"speedup_over_{name}": best[name] / best["float32"],
             }
-    if count <= _LARGEST_NOISE:
-        row |= measure_noise(queries, items, threads, turns)
-    return row
+    return row | measure_noise(queries, items, threads)
 
 
-def measure_noise(queries: Sequences, items: Sequences, threads: int, turns: int) -> dict[str, Any]:
-    """The int8 figures where all scores are alike."""
-    left, right = noise(queries, 1), noise(items, 2)
-    float32 = int8 = float("inf")
-    for _ in range(turns):
-        float32 = min(float32, seconds(lambda: seqsim(left, right, threads=threads)))
-        int8 = min(int8, seconds(lambda: nearest(left, right, _K, threads=threads)))
-    return {"noise_float32_seconds": float32, "noise_int8_speedup": float32 / int8}
+def measure_noise(queries: Sequences, items: Sequences, threads: int) -> dict[str, Any]:
+    """The int8 figures where all scores are alike, for some of the queries, once."""
+    few = range(min(len(queries), _NOISE_QUERIES))
+    left, right = noise(queries.select(few), 1), noise(items, 2)
+    float32 = seconds(lambda: seqsim(left, right, threads=threads))
+    int8 = seconds(lambda: nearest(left, right, _K, threads=threads))
+    return {
+        "noise_queries": len(few),
+        "noise_float32_seconds": float32,
+        "noise_int8_speedup": float32 / int8,
+    }
 
 
 def with_threads(threads: int) -> None:
@@ -270,18 +322,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="50,500,2000", help="values of N, with commas")
     parser.add_argument("--dim", default="256,512", help="values of D, with commas")
-    parser.add_argument("--turns", type=int, help="of every contestant (default 3, 1 from N=1000)")
+    parser.add_argument("--turns", type=int, default=_MOST_TURNS, help="of every contestant")
+    parser.add_argument(
+        "--seconds", type=float, default=90, help="for each size no turn after these (default 90)"
+    )
     parser.add_argument("--threads", type=int, help="of every contestant (default: all cores)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
-    threads = arguments.threads or len(os.sched_getaffinity(0))
+    threads = arguments.threads or thread_count(None)
     with_threads(threads)
     nearest(*structured(12, 64), 2)  # compiles
     rows = []
     for dimensions in map(int, arguments.dim.split(",")):
         for count in map(int, arguments.sizes.split(",")):
-            turns = arguments.turns or (3 if count < 1000 else 1)
-            rows.append(measure(count, dimensions, threads, turns))
+            rows.append(
+                measure(count, dimensions, threads, max(1, arguments.turns), arguments.seconds)
+            )
     machine = {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
@@ -292,7 +348,9 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"machine": machine, "sizes": rows}, indent=2))
         return
-    print(f"matrix product: {machine['peak_gflops']:.0f} GFLOP/s, {threads} threads, ", end="")
+    fastest = max(rows, key=lambda row: row["peak_gflops"])
+    print(f"matrix product by {fastest['peak_of']}: {fastest['peak_gflops']:.0f} GFLOP/s, ", end="")
+    print(f"{threads} threads, ", end="")
     print(f"numpy {np.__version__}; seconds, and how many times the time of float32")
     head = (
         "N",
@@ -318,7 +376,7 @@ def main() -> None:
             f"{row['int8_speedup']:.2f}x",
             f"{row['int8_rescored_share']:.1%}",
             "yes" if row["int8_identical_top10"] else "NO",
-            f"{row['noise_int8_speedup']:.2f}x" if "noise_int8_speedup" in row else "-",
+            f"{row['noise_int8_speedup']:.2f}x",
             *loop_cells(row, "broadcast"),
             *loop_cells(row, "product"),
             *loop_cells(row, "padded"),

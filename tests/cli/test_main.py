@@ -87,7 +87,7 @@ def test_options_before_the_noun_do_not_hide_it(noun: types.ModuleType) -> None:
         IsoglossError("it broke"),
         UnknownName("reader", "fleur", ["fleurs"]),
         ValueError("it broke"),
-        FileNotFoundError(2, "No such file", "x.wav"),
+        FileNotFoundError("x.wav: choose another"),
     ],
 )
 def test_an_expected_error_is_one_line_and_1(
@@ -98,6 +98,25 @@ def test_an_expected_error_is_one_line_and_1(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"isogloss: error: {error}\n"
+
+
+@pytest.mark.parametrize("name", ["x.wav", b"x.wav"])
+def test_what_the_system_says_of_a_file_comes_behind_its_name(
+    name: str | bytes, noun: types.ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noun.act = raising(PermissionError(13, "Permission denied", name))
+    assert main(["try"]) == 1
+    assert capsys.readouterr().err == "isogloss: error: x.wav: Permission denied\n"
+
+
+def test_interruption_while_the_noun_is_read(
+    noun: types.ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(noun, "add_parser", raising(KeyboardInterrupt()))
+    assert main(["try"]) == 130
+    assert "interrupted" in capsys.readouterr().err
 
 
 def test_traceback_on_request(noun: types.ModuleType) -> None:

@@ -296,7 +296,8 @@ def test_verify_names_the_damaged_file(index: Path, capsys: pytest.CaptureFixtur
         (["query", "i", "a.wav", "--seconds", "3"], 2, "--mic"),
         (["query", "i", "a.wav", "--after", "yesterday"], 2, "ISO 8601"),
         (["query", "i", "a.wav", "--exact", "--candidates", "5"], 2, "do not go with it"),
-        (["build", "m", "--out", "x"], 2, "--encoder"),
+        (["build", "m", "--out", "x"], 1, "m: no such file or folder"),
+        (["build", "other", "--out", "x"], 2, "--encoder"),
         (["build", "m", "--out", "x", "--encoder", "mel:", "--units", "7"], 2, "units must lie"),
         (["build", "m", "--out", "x", "--encoder", "mel:", "--config", "no.toml"], 2, "no.toml"),
         (
@@ -304,9 +305,11 @@ def test_verify_names_the_damaged_file(index: Path, capsys: pytest.CaptureFixtur
             2,
             "none",
         ),
-        (["build", "m", "--out", "x", "--encoder", "mel:"], 1, "no such manifest"),
+        (["build", "other", "--out", "x", "--encoder", "mel:"], 1, "no such manifest"),
         (["build", "m", "--out", "x", "--encoder", "mel:", "--ray-address", "auto"], 2, "needs"),
         (["delete", "i"], 2, "name the ids"),
+        (["delete", "i", "--ids-from", "no.txt"], 2, "no.txt: No such file"),
+        (["delete", "i", "--ids-from", "newer/odd.txt"], 2, "not UTF-8 at byte 2"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -321,12 +324,41 @@ def test_mistakes_are_one_line(
     (tmp_path / "newer").mkdir()
     newer = json.dumps({"isogloss_index": 99, "sha256": "", "commit": {}})
     (tmp_path / "newer" / "commit.json").write_text(newer)
+    (tmp_path / "newer" / "odd.txt").write_bytes(b"a\n\xff")
     monkeypatch.chdir(tmp_path)
     assert main(["search", *arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
     assert problem in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_an_id_that_is_not_there_is_named(
+    corpus: Path, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = records_of(corpus)[0]["id"]
+    code, _, talk = output(capsys, "query", index, "--id", name + "x")
+    assert code == 1 and f"unknown item '{name}x'; did you mean {name}" in talk
+    # As an editor on Windows writes it: a mark in front, two marks at the end of each line.
+    ids = tmp_path / "gone.txt"
+    ids.write_bytes(f"\ufeff{name}\r\nno such\r\n\r\n".encode())
+    code, found, talk = output(capsys, "delete", index, "--ids-from", ids)
+    assert (code, found["deleted"], found["not_there"]) == (1, 1, 1)
+    assert talk == "the index has no item 'no such'\n"
+
+
+def test_info_shows_the_units_in_use_and_bytes_without_residuals(
+    corpus: Path, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = output(capsys, "info", built)[1]
+    assert found["settings"]["units"] is None and found["units"] == 256
+    small = tmp_path / "small"
+    command = ("build", corpus, "--encoder", "mel:", "--out", small, "--residuals", "none")
+    assert output(capsys, *command)[0] == 0
+    without = output(capsys, "info", small)[1]
+    assert without["bytes_without_residuals"] == without["bytes"] < found["bytes"]
+    assert found["bytes_without_residuals"] == pytest.approx(without["bytes"], rel=0.02)
+    assert found["bytes_an_item"] == round(found["bytes"] / 12)
 
 
 def test_an_index_is_not_built_over_something(

@@ -109,8 +109,6 @@ def test_bad_arguments_are_refused(items: list[Item], tmp_path: Path) -> None:
         encode_to_folder("mel:", items, tmp_path, shard_items=0)
 
 
-# Ray warns of its own options when it makes their defaults.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
 def test_two_ray_workers_give_what_one_process_gives_also_when_one_is_killed(
     items: list[Item], tmp_path: Path
 ) -> None:
@@ -151,7 +149,7 @@ def ray_workers() -> list[int]:
             pid = parents[pid]
         return pid == os.getpid()
 
-    return [int(row[0]) for row in rows if "MapWorker" in row[-1] and is_ours(int(row[0]))]
+    return [int(row[0]) for row in rows if "_Worker" in row[-1] and is_ours(int(row[0]))]
 
 
 def test_ids_of_any_kind_come_back(items: list[Item], tmp_path: Path) -> None:

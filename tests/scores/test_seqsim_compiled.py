@@ -6,6 +6,8 @@ import importlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from isogloss.scores import seqsim, seqsim_pair
 from isogloss.types import Sequences
-from sequence_makers import KINDS, awkward_sequences
+from sequence_makers import KINDS, awkward_sequences, steps_against_their_rests
 
 pytest.importorskip("numba", reason="the compiled loops need numba (extra search)")
 
@@ -22,6 +24,9 @@ from isogloss.scores import seqsim_kernels as kernels
 from isogloss.scores import seqsim_preparation as preparation
 from isogloss.scores import seqsim_tiles as tiles
 from isogloss.scores.seqsim_instructions import shape_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def by_numpy(a: Sequences, b: Sequences) -> np.ndarray:
@@ -87,10 +92,12 @@ def test_score_candidates_of_codes_ignores_their_length() -> None:
         (np.ones((0, 3)), np.ones((4, 3)), [0, 4]),
         (np.ones((2, 3)), np.ones((4, 3)), [0, 2, 2, 4]),
         (np.ones((2, 3)), np.ones((4, 5)), [0, 4]),
+        (np.ones((2, 3)), np.ones((4, 3)), [0, 2, 5]),
+        (np.ones((2, 3)), np.ones((4, 3)), [-1, 2]),
     ],
 )
 def test_score_candidates_refuses(query: np.ndarray, values: np.ndarray, offsets: list) -> None:
-    with pytest.raises(ValueError, match=r"no steps|has shape \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"no steps|has shape \(2, 3\)|there are 4 steps"):
         kernels.score_candidates(
             query.astype(np.float32), values.astype(np.float32), np.array(offsets)
         )
@@ -121,15 +128,33 @@ def test_quantised_steps_are_as_near_as_they_say(kind: str, seed: int, dimension
 def test_bounds_hold(kind: str, other: str, seed: int, dimensions: int) -> None:
     if not kernels.FAST_INT8:
         pytest.skip("this processor has no VNNI")
-    from isogloss.search.exact import _Quantised
-
     a = awkward_sequences(kind, 6, dimensions, seed)
     b = awkward_sequences(other, 11, dimensions, seed + 1)
-    quantised = _Quantised(a, b, 1.0, 1)
-    highest = np.empty((6, 11), np.float32)
+    assert (highest(a, b) >= seqsim(a, b)).all()
+
+
+def highest(a: Sequences, b: Sequences) -> np.ndarray:
+    """The most that scores can be by their int8 steps."""
+    from isogloss.search.exact import _Quantised, _Sides
+
+    quantised = _Quantised(_Sides(a, b, 1.0, 1))
+    table = np.empty((len(a), len(b)), np.float32)
     for block, (first, last) in enumerate(quantised.columns):
-        quantised.bound((0, 6), block, highest[:, first:last])
-    assert (highest >= seqsim(a, b)).all()
+        quantised.bound((0, len(a)), block, table[:, first:last])
+    return table
+
+
+@pytest.mark.parametrize("dimensions", [2, 3, 17, 192, 2048])
+def test_bounds_hold_where_they_are_reached(dimensions: int) -> None:
+    if not kernels.FAST_INT8:
+        pytest.skip("this processor has no VNNI")
+    a, b = steps_against_their_rests(dimensions, dimensions)
+    above = highest(a, b) - seqsim(a, b)
+    assert above.min() >= 0
+    rounding = 2 * (2 * dimensions + 32) * 2.0**-24
+    # Not much above either: the bound is of use.
+    assert above.min() <= rounding + 1e-4
+    assert (highest(b, a) >= seqsim(b, a)).all()
 
 
 def test_tiles_fit_the_registers() -> None:
@@ -185,6 +210,93 @@ def test_other_processors(name: str, features: str, expected: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("NUMBA_ENABLE_AVX", "0", "shape 4 2 False compiled True"),
+        ("NUMBA_CPU_NAME", "generic", "shape 4 2 False compiled True"),
+        ("NUMBA_DISABLE_JIT", "1", "refused; compiled False"),
+    ],
+)
+def test_settings_of_numba_are_heeded(name: str, value: str, expected: str) -> None:
+    from llvmlite import binding
+
+    if "x86" not in binding.get_default_triple():
+        pytest.skip("the expected tile is that of x86")
+    code = """
+import numpy as np
+from isogloss.errors import IsoglossError
+from isogloss.scores import seqsim_pair
+from isogloss.scores.seqsim_blocks import compiled_loops
+from isogloss.scores.seqsim_instructions import SHAPE
+from isogloss.scores.seqsim_kernels import score_candidates
+x = np.eye(2, dtype=np.float32)
+if compiled_loops():
+    print("shape", SHAPE.lanes, SHAPE.vectors, SHAPE.fast_int8, end=" ")
+else:
+    assert seqsim_pair(x, x) == 1
+    try:
+        score_candidates(x, x, np.array([0, 2]))
+    except IsoglossError as problem:
+        assert "unset NUMBA_DISABLE_JIT" in str(problem)
+        print("refused;", end=" ")
+print("compiled", compiled_loops())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == expected
+
+
+def test_few_tasks_wait_at_one_time() -> None:
+    drawn = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(10_000):
+            drawn.append(number)
+            yield number
+
+    results = tiles.in_threads(lambda number: number * 2, tasks(), 2)
+    assert [next(results) for _ in range(3)] == [0, 2, 4]
+    assert len(drawn) < 100
+    assert list(results) == list(range(6, 20_000, 2))
+
+
+def test_an_error_in_a_thread_ends_the_others() -> None:
+    done = []
+
+    def work(number: int) -> None:
+        if number == 5:
+            raise KeyboardInterrupt
+        done.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(tiles.in_threads(work, range(100_000), 2))
+    assert len(done) < 200
+
+
+def test_callers_in_several_threads_get_the_same() -> None:
+    a, b = awkward_sequences("noise", 40, 21, 0), awkward_sequences("near ties", 30, 21, 1)
+    expected = seqsim(a, b)
+    with ThreadPoolExecutor(4) as pool:
+        for scores in pool.map(lambda _: seqsim(a, b, threads=2), range(20)):
+            np.testing.assert_array_equal(scores, expected)
+
+
+def test_read_only_values_and_offsets_of_any_integers() -> None:
+    a, b = awkward_sequences("noise", 9, 6, 0), awkward_sequences("noise", 5, 6, 1)
+    for kind in (np.int32, np.uint64):
+        values, offsets = a.values.copy(), a.offsets.astype(kind)
+        values.flags.writeable = offsets.flags.writeable = False
+        same = Sequences(a.ids, values, offsets)
+        np.testing.assert_array_equal(seqsim(same, b), seqsim(a, b))
+        np.testing.assert_array_equal(by_numpy(same, b), by_numpy(a, b))
 
 
 def test_compiles_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
-import signal
 import subprocess
 import sys
-import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 
+import worker_makers
 from isogloss.corpora.synth.sequences import (
     StructuredSequences,
     StructuredSettings,
     structured_sequences,
 )
-from isogloss.encoders.shards import read_folder
+from isogloss.encoders.ray_workers import work_with_ray
 from isogloss.errors import IsoglossError, MissingExtra
 from isogloss.search.distributed import (
     build_distributed,
@@ -33,24 +32,22 @@ from isogloss.search.distributed import (
 )
 from isogloss.search.index_settings import IndexSettings
 from isogloss.search.mine import MiningSettings, mine
-from isogloss.search.mine_sides import SequenceSide
 from isogloss.search.sequence_index import SequenceIndex
 from isogloss.search.store_filter import Filter
+from worker_makers import AlwaysDeadly, Deadly, Refusing, sides_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from isogloss.search.mine import Mined
     from isogloss.types import Item, Sequences
 
 SETTINGS = IndexSettings(units=256, iterations=3, candidates=32)
-# Ray warns of its own options when it makes their defaults.
-of_ray = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
 
 
 @pytest.fixture(scope="module")
 def data() -> StructuredSequences:
-    return structured_sequences(StructuredSettings(items=240, queries=40, dimensions=48, steps=20))
+    return structured_sequences(StructuredSettings(items=120, queries=16, dimensions=48, steps=12))
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +94,11 @@ def test_shards_follow_the_content(data: StructuredSequences) -> None:
     items = list(data.items)
     shards = shards_of(items, 16)
     assert [s.start for s in shards] == [0, *(s.stop for s in shards[:-1])]
-    assert shards[-1].stop == 240
+    assert shards[-1].stop == 120
     assert all(0 < s.stop - s.start <= 64 for s in shards)
-    assert 8 <= len(shards) <= 32
+    assert 4 <= len(shards) <= 16
     # One item less: all shards but its own keep their names.
-    fewer = {s.name for s in shards_of([*items[:100], *items[101:]], 16)}
+    fewer = {s.name for s in shards_of([*items[:50], *items[51:]], 16)}
     assert len({s.name for s in shards} - fewer) <= 2
     # A cut of the recording, or another text, is another content.
     other = [dataclasses.replace(items[0], start_seconds=1.0), *items[1:]]
@@ -164,7 +161,7 @@ def test_a_killed_build_goes_on(
     command = [sys.executable, "-c", BUILD, str(tmp_path), str(steps)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     work = tmp_path / "work"
-    while len(list(work.rglob("rows-*.npz"))) < 4 and process.poll() is None:
+    while len(list(work.rglob("rows-*.npz"))) < 3 and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     process.wait()
@@ -209,51 +206,94 @@ def test_search_in_blocks_is_search(
         search_distributed(plain.store.folder, none, work_folder=tmp_path / "w", block_queries=0)
 
 
-@of_ray
-def test_two_ray_workers_one_of_them_killed(
-    data: StructuredSequences, steps: Path, plain: SequenceIndex, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """One start of Ray for all its jobs, as on a cluster."""
     ray = pytest.importorskip("ray")
-    # One start of Ray for all three jobs, as on a cluster.
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
-        with killing(lambda: list((tmp_path / "work").rglob("rows-*.npz"))):
-            built = build_distributed(
-                tmp_path / "index",
-                steps,
-                data.items,
-                work_folder=tmp_path / "work",
-                settings=SETTINGS,
-                ray_workers=2,
-                shard_items=4,
-            )
-        same(plain, built, data.queries)
-        found = search_distributed(
-            tmp_path / "index",
-            data.queries,
-            5,
-            work_folder=tmp_path / "answers",
-            ray_workers=2,
-            block_queries=8,
-        )
-        assert found == plain.search_ranked(data.queries, 5)
-        asked = written(tmp_path / "asked", data.queries)
-        sides = functools.partial(sides_of, asked, steps)
-        settings = MiningSettings(block_items=20)
-        with killing(lambda: list((tmp_path / "mined").glob("*.npz"))):
-            mined = mine(
-                *sides(),
-                tmp_path / "mined",
-                settings=settings,
-                work=mining_work(sides, settings.neighbours, ray_workers=2),
-            )
-        same_pairs(mine(*sides(), tmp_path / "here", settings=settings), mined)
-    finally:
-        ray.shutdown()
+    # Workers cannot import what lies beside the tests, so it travels.
+    ray.cloudpickle.register_pickle_by_value(worker_makers)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
 
 
-def sides_of(a: Path, b: Path) -> tuple[SequenceSide, SequenceSide]:
-    return SequenceSide(read_folder(a)), SequenceSide(read_folder(b))
+class Kills:
+    """Has one of two workers killed in each job that is given to Ray."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.jobs = 0
+
+    def __call__(self, job: Any, tasks: Any, **options: Any) -> Iterator[int]:
+        self.jobs += 1
+        died = self._folder / f"died-{self.jobs}"
+        yield from work_with_ray(Deadly(job, died), tasks, **options)
+        assert died.exists()
+
+
+@pytest.fixture
+def kills(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kills:
+    made = Kills(tmp_path)
+    monkeypatch.setattr("isogloss.search.distributed.work_with_ray", made)
+    # The folders of these tests are named from here: workers start in a folder of their own.
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+def test_a_build_by_two_workers_one_of_them_killed(
+    kills: Kills, data: StructuredSequences, steps: Path, plain: SequenceIndex, tmp_path: Path
+) -> None:
+    built = build_distributed(
+        Path("index"),
+        steps,
+        data.items,
+        work_folder=Path("work"),
+        settings=SETTINGS,
+        ray_workers=2,
+        shard_items=16,
+    )
+    assert kills.jobs == 2
+    same(plain, built, data.queries)
+
+
+def test_a_search_by_two_workers_one_of_them_killed(
+    kills: Kills, data: StructuredSequences, plain: SequenceIndex
+) -> None:
+    found = search_distributed(
+        plain.store.folder,
+        data.queries,
+        5,
+        work_folder=Path("answers"),
+        ray_workers=2,
+        block_queries=3,
+    )
+    assert kills.jobs == 1
+    assert found == plain.search_ranked(data.queries, 5)
+
+
+def test_mining_by_two_workers_one_of_them_killed(
+    kills: Kills, data: StructuredSequences, steps: Path, tmp_path: Path
+) -> None:
+    written(tmp_path / "asked", data.queries)
+    sides = functools.partial(sides_of, Path("asked"), steps)
+    settings = MiningSettings(block_items=8)
+    work = mining_work(sides, settings.neighbours, ray_workers=2)
+    mined = mine(*sides(), Path("mined"), settings=settings, work=work)
+    assert kills.jobs == 1
+    same_pairs(mine(*sides(), tmp_path / "here", settings=settings), mined)
+
+
+def test_errors_of_workers_are_those_of_the_job(cluster: None) -> None:
+    with pytest.raises(ValueError, match="nothing to begin with"):
+        list(work_with_ray(Refusing(), [0, 1], workers=1, address=None))
+
+
+def test_a_task_that_ends_every_worker_ends_the_job(
+    cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isogloss.encoders.ray_workers._MOST_LOST", 0)
+    with pytest.raises(IsoglossError, match=r"task 2 of 3 has ended 1 Ray workers"):
+        list(work_with_ray(AlwaysDeadly(), [0, 1, 2], workers=1, address=None))
 
 
 def same_pairs(one: Mined, two: Mined) -> None:
@@ -262,48 +302,6 @@ def same_pairs(one: Mined, two: Mined) -> None:
     assert len(one.pairs) > 0
     for field in dataclasses.fields(one.pairs):
         assert np.array_equal(getattr(one.pairs, field.name), getattr(two.pairs, field.name))
-
-
-class killing:
-    """Kills one of the Ray workers once `files` gives two, and demands that it was there."""
-
-    def __init__(self, files: object) -> None:
-        self._files = files
-        self._killed: list[int] = []
-        self._thread = threading.Thread(target=self._kill, daemon=True)
-
-    def _kill(self) -> None:
-        end = time.monotonic() + 300
-        while len(self._files()) < 2 and time.monotonic() < end:  # type: ignore[operator]
-            time.sleep(0.002)
-        workers = ray_workers()
-        if workers:
-            os.kill(workers[-1], signal.SIGKILL)
-            self._killed.append(workers[-1])
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._thread.join(timeout=300)
-        if kind is None:
-            assert self._killed
-
-
-def ray_workers() -> list[int]:
-    """Processes of this test's Ray, and of no other on the machine, that do its work."""
-    listed = subprocess.run(
-        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
-    )
-    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
-    parents = {int(row[0]): int(row[1]) for row in rows}
-
-    def is_ours(pid: int) -> bool:
-        while pid in parents and pid != os.getpid():
-            pid = parents[pid]
-        return pid == os.getpid()
-
-    return [int(row[0]) for row in rows if "MapWorker" in row[-1] and is_ours(int(row[0]))]
 
 
 def test_without_ray(

@@ -154,6 +154,8 @@ def test_bad_input() -> None:
         nearest(items, awkward_sequences("noise", 5, 9, 0), 1)
     with pytest.raises(ValueError, match="memory_budget_mb must be positive"):
         nearest(items, items, 1, memory_budget_mb=-1)
+    with pytest.raises(ValueError, match="positive and finite, got inf"):
+        nearest(items, items, 1, memory_budget_mb=float("inf"))
     with pytest.raises(ValueError, match="threads must be at least 1"):
         nearest(items, items, 1, threads=0)
     hollow = Sequences(("hollow",), items.values[:0], np.zeros(2, np.int64))

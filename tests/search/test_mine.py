@@ -214,6 +214,8 @@ def test_sides_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="centre both or neither"):
         mine(VectorSide(a, center=True), VectorSide(b), tmp_path)
     twice = Vectors((b.ids[0],) * 10, b.values, b.made_by)
+    with pytest.raises(ValueError, match="every item would find itself"):
+        mine(VectorSide(a), VectorSide(Vectors(a.ids, a.values.copy(), a.made_by)), tmp_path)
     with pytest.raises(ValueError, match="9 ids of one side repeat"):
         mine(VectorSide(a), VectorSide(twice), tmp_path)
     sequences, _ = planted_sequences(0)

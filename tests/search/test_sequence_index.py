@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -223,6 +223,23 @@ class TestDegenerate:
         # P = 1; R = (1 + 0) / 2.
         assert hits.scores[0] == pytest.approx((2 / 3, 0.5, 0), abs=3e-3)
         assert hits.scores[1] == (0, 0, 0)
+
+    @pytest.mark.parametrize("residuals", ["int8", "none"])
+    @pytest.mark.parametrize("count", [1, 40])
+    def test_items_that_are_all_alike_are_found(
+        self, tmp_path: Path, residuals: Literal["int8", "none"], count: int
+    ) -> None:
+        step = np.array([[3, 0, 4, 0]], np.float32)
+        sequences = sequences_of([step] * count)
+        chosen = IndexSettings(residuals=residuals)
+        index = SequenceIndex.build(tmp_path / "i", sequences, items_of(sequences), settings=chosen)
+        ranking = index.search_ranked(sequences_of([step], prefix="query"), 3)
+        assert ranking.hits.ids[0] == sequences.ids[:3]
+        assert ranking.hits.scores[0] == pytest.approx([1] * min(count, 3), abs=1e-6)
+        assert ranking.tied[0] == (count > 1,) * min(count, 3)
+        # With residuals the step itself comes back, else its direction.
+        length = 5 if residuals == "int8" else 1
+        assert index.steps("item-00000") == pytest.approx(length * step / 5, abs=1e-5)
 
     @pytest.mark.parametrize(
         ("change", "message"),

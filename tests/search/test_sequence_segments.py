@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -168,3 +170,64 @@ class TestChanges:
         assert "build the index anew" in caplog.text
         assert index.drift()[0] == training
         assert index.drift()[1] > before
+
+    def test_units_of_equal_steps_advise_where_other_steps_come(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        same = sequences_of([np.ones((3, 4), np.float32)] * 5)
+        index = SequenceIndex.build(tmp_path / "i", same, items_of(same))
+        more = sequences_of([np.ones((2, 4), np.float32)] * 2, prefix="more")
+        with caplog.at_level(logging.WARNING):
+            index.append(more, items_of(more))
+        assert not caplog.records
+        odd = sequences_of([np.eye(4, dtype=np.float32)], prefix="odd")
+        with caplog.at_level(logging.WARNING):
+            index.append(odd, items_of(odd))
+        assert "build the index anew" in caplog.text
+        assert len(index) == 8
+
+    def test_steps_of_another_length_in_time_are_refused(
+        self, data: tuple[Sequences, Sequences], tmp_path: Path
+    ) -> None:
+        sequences = part_of(data[0], 0, 20)
+        index = SequenceIndex.build(tmp_path / "i", sequences, items_of(sequences), settings=SMALL)
+        more = part_of(data[0], 20, 30)
+        slow = Sequences(more.ids, more.values, more.offsets, 0.02, MADE_BY)
+        with pytest.raises(ValueError, match=r"'item-00020' is 0\.02 seconds, one of the"):
+            index.append(slow, items_of(slow))
+        unknown = Sequences(more.ids, more.values, more.offsets, None, MADE_BY)
+        index.append(unknown, items_of(unknown))
+        assert len(index) == 30
+
+    def test_threads_may_search_while_one_changes_the_index(
+        self, data: tuple[Sequences, Sequences], tmp_path: Path
+    ) -> None:
+        sequences, queries = data
+        items = items_of(sequences)
+        first = part_of(sequences, 0, 100)
+        index = SequenceIndex.build(tmp_path / "i", first, items[:100], settings=SMALL)
+        asked = part_of(queries, 0, 5)
+        done = threading.Event()
+
+        def search() -> int:
+            searches = 0
+            while not done.is_set():
+                ranking = index.search_ranked(asked, 1, candidates=COUNT, first=COUNT)
+                assert [ids[0] for ids in ranking.hits.ids] == first_hits
+                # All were scored of one state or of another, never of a mixture.
+                assert ranking.exact
+                searches += 1
+            return searches
+
+        first_hits = [ids[0] for ids in index.search(asked, 1, candidates=COUNT).ids]
+        with ThreadPoolExecutor(2) as pool:
+            searching = [pool.submit(search) for _ in range(2)]
+            try:
+                for start in range(100, 200, 10):
+                    last = start + 10
+                    index.append(part_of(sequences, start, last), items[start:last])
+                    index.delete([sequences.ids[start]])
+                index.compact()
+            finally:
+                done.set()
+            assert all(one.result() > 0 for one in searching)

@@ -133,7 +133,7 @@ def test_an_item_without_a_time_has_that_of_its_append(tmp_path: Path) -> None:
         ({"after": "yesterday"}, "after 'yesterday' is not ISO 8601"),
         ({"before": float("nan")}, "before nan is no time"),
         ({"before": True}, "before True is no time"),
-        ({"after": "2022-01-01", "before": "2021-01-01"}, "no time is at or after"),
+        ({"after": "2022-01-01", "before": "2021-01-01"}, "before 2021-01-01T00:00:00"),
         ({"after": 5.0, "before": 5.0}, "no time is at or after"),
     ],
 )

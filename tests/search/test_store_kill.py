@@ -21,3 +21,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
     assert summary["kills"] == 20
     assert summary["problems"] == []
     assert summary["commits_reported"] > 0
+    # Kills between two changes prove nothing: many must leave files of a change behind.
+    within = summary["found_after_kill"]
+    assert sum(within.values()) == 20
+    assert sum(count for where, count in within.items() if where != "no file begun") >= 5, within

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from index_makers import run_python
 from isogloss.errors import IsoglossError, UnknownName
 from isogloss.search.open import open_index
 from isogloss.search.store import Filter, Store, verify
@@ -49,6 +51,32 @@ def test_hits_are_the_cosines_from_the_centre(tmp_path: Path) -> None:
     assert again.search(asked, 7) == ranking.hits
     assert (len(again), again.made_by, again.dimensions) == (60, inside.made_by, 12)
     assert verify(tmp_path / "i") == []
+
+
+def test_a_build_that_fails_or_is_killed_leaves_no_index(tmp_path: Path) -> None:
+    inside = vectors(30)
+    with pytest.raises(ValueError, match="'u0029' has no item"):
+        VectorIndex.build(tmp_path / "i", inside, items_of(inside.ids[:29]), settings=FLAT)
+    assert list(tmp_path.iterdir()) == []
+    script = """
+import os, signal, sys
+from search_mining_makers import items_of
+from isogloss.search.vector_index import VectorIndex
+from isogloss.search.vector_settings import VectorSettings
+from isogloss.types import Vectors
+import numpy as np
+ids = tuple(map(str, range(30)))
+def items():
+    yield from items_of(ids)
+    os.kill(os.getpid(), signal.SIGKILL)
+made = [Vectors(ids, np.eye(30, dtype=np.float32), "m")] * 1
+VectorIndex.build(sys.argv[1], made, items(), settings=VectorSettings(segment_items=10))
+"""
+    assert run_python(script, str(tmp_path / "i")).returncode == -signal.SIGKILL
+    assert not (tmp_path / "i").exists()
+    index = VectorIndex.build(tmp_path / "i", inside, items_of(inside.ids), settings=FLAT)
+    assert len(index) == 30
+    assert [path.name for path in tmp_path.iterdir()] == ["i"]
 
 
 def test_without_a_centre_cosines_are_plain(tmp_path: Path) -> None:

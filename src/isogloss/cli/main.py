@@ -43,11 +43,13 @@ isogloss <noun> --help lists the verbs of a noun.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; expected errors are one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(arguments)
-    parsed = parser.parse_args(arguments)
-    if not hasattr(parsed, "handler"):
-        parser.parse_args([*arguments, "--help"])
+    parsed = argparse.Namespace(traceback=False)
     try:
+        # Inside, because reading the noun's module takes long enough to be interrupted.
+        parser = _parser(arguments)
+        parsed = parser.parse_args(arguments)
+        if not hasattr(parsed, "handler"):
+            parser.parse_args([*arguments, "--help"])
         code = int(parsed.handler(parsed))
         sys.stdout.flush()
     except BrokenPipeError:
@@ -60,9 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (IsoglossError, ValueError, OSError) as error:
         if parsed.traceback:
             raise
-        sys.stderr.write(f"isogloss: error: {error}\n")
+        sys.stderr.write(f"isogloss: error: {_said(error)}\n")
         return 1
     return code
+
+
+def _said(error: Exception) -> str:
+    """The message; what the system says of a file comes behind its name, without a number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

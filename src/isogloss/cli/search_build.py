@@ -9,6 +9,7 @@ from isogloss.cli.search_options import (
     add_encoder_options,
     add_index_verb,
     add_json_option,
+    index_place,
     talk_of_skipped,
 )
 from isogloss.cli.speech_options import WrongUsageError, at_least, of_manifest
@@ -53,7 +54,7 @@ def add_build(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=index_place,
         required=True,
         help="folder of the new index, or postgresql://... for one on a server (extra engine)",
     )
@@ -98,6 +99,11 @@ def _build(args: argparse.Namespace) -> int:
         raise WrongUsageError("--ray-address needs --ray-workers")
     if args.pooled and _in_engine(args):
         raise WrongUsageError("an engine index holds steps and their means; leave --pooled out")
+    if not args.source.exists():
+        raise FileNotFoundError(
+            f"{args.source}: no such file or folder; give a manifest, its folder, or a folder of "
+            "isogloss speech encode"
+        )
     if (args.source / "sequences.json").is_file():
         done = _of_steps(args, settings)
     else:

@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.search_build import print_indexed
-from isogloss.cli.search_options import add_encoder_options, add_index_verb, add_json_option
+from isogloss.cli.search_options import (
+    add_encoder_options,
+    add_index_verb,
+    add_json_option,
+    printable,
+)
 from isogloss.cli.speech_options import WrongUsageError, of_manifest
-from isogloss.cli.tables import print_json, print_table
+from isogloss.cli.tables import print_json, print_table, talk
 
 if TYPE_CHECKING:
     import argparse
 
 __all__ = ["add_edits"]
+
+_MISSING_NAMED = 20
 
 
 def add_edits(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -97,33 +104,53 @@ def _append(args: argparse.Namespace) -> int:
 def _delete(args: argparse.Namespace) -> int:
     from isogloss.search.open import open_index
 
-    ids = list(args.ids)
-    if args.ids_from is not None:
-        ids += args.ids_from.read_text(encoding="utf-8").splitlines()
-    # A list of ids often ends in an empty line, and an id may be named twice.
-    ids = list(dict.fromkeys(name for name in ids if name))
+    ids = [*args.ids, *_ids_in(args.ids_from)]
+    # An id may be named twice.
+    ids = list(dict.fromkeys(ids))
     if not ids:
         raise WrongUsageError("name the ids to delete, or a file of them with --ids-from")
     index = open_index(args.index)
+    known = index.known(ids)
     gone = index.delete(ids)
-    summary = {"index": str(args.index), "deleted": gone, "not_there": len(ids) - gone}
+    missing = [name for name in ids if name not in known]
+    summary = {"index": index.shown, "deleted": gone, "not_there": len(ids) - gone}
     _print({**summary, "items": len(index)}, args)
+    for name in missing[:_MISSING_NAMED]:
+        talk(f"the index has no item '{printable(name)}'")
+    if len(missing) > _MISSING_NAMED:
+        talk(f"and {len(missing) - _MISSING_NAMED} more")
     return 1 if gone < len(ids) else 0
+
+
+def _ids_in(path: Path | None) -> list[str]:
+    """One id a line, without the empty lines that such lists end in."""
+    if path is None:
+        return []
+    try:
+        # Editors on Windows put a mark before the first line, which is no part of its id.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise WrongUsageError(f"--ids-from {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise WrongUsageError(
+            f"--ids-from {path}: not UTF-8 at byte {error.start}; save it as UTF-8, one id a line"
+        ) from error
+    return [line for line in lines if line]
 
 
 def _compact(args: argparse.Namespace) -> int:
     from isogloss.search.open import open_index
 
     index = open_index(args.index)
-    before = _size_bytes(args.index)
+    before = index.figures()["bytes"]
     version = index.compact()
     _print(
         {
-            "index": str(args.index),
+            "index": index.shown,
             "version": version,
             "items": len(index),
             "bytes_before": before,
-            "bytes_after": _size_bytes(args.index),
+            "bytes_after": index.figures()["bytes"],
         },
         args,
     )
@@ -138,16 +165,18 @@ def _info(args: argparse.Namespace) -> int:
 
     index = open_index(args.index)
     note = read_note(args.index)
-    size = _size_bytes(args.index)
-    varieties = {name: count for name, count in sorted(_counts(index.store, "variety").items())}
+    figures = index.figures()
+    sizes = {name: size for name, size in figures.items() if name.startswith("bytes")}
+    varieties: dict[str, int] = {}
+    for group in sorted(index.groups(), key=lambda group: group.variety):
+        varieties[group.variety] = varieties.get(group.variety, 0) + group.items
     summary: dict[str, object] = {
-        "index": str(args.index),
-        "kind": index.store.kind,
+        "index": index.shown,
+        "kind": index.kind,
         "items": len(index),
-        "version": index.store.version,
-        "segments": len(index.store.segments),
-        "bytes": size,
-        "bytes_an_item": round(size / max(len(index), 1)),
+        "version": index.version,
+        **figures,
+        **{f"{name}_an_item": round(size / max(len(index), 1)) for name, size in sizes.items()},
         "step_seconds": index.step_seconds,
         "made_by": index.made_by,
         "encoder": None if note is None else note.encoder,
@@ -162,25 +191,6 @@ def _info(args: argparse.Namespace) -> int:
     rows += [[f"setting {name}", value] for name, value in settings.items()]
     print_table(["figure", "value"], [[name, _text(value)] for name, value in rows])
     return 0
-
-
-def _counts(store: Any, field: str) -> dict[str, int]:
-    """How many items that are alive have each value of a field."""
-    import numpy as np
-
-    found: dict[str, int] = {}
-    for segment in store.segments:
-        codes = segment.codes[field][segment.alive]
-        names = segment.tables[field]
-        counts = np.bincount(codes[codes >= 0], minlength=len(names))
-        for name, count in zip(names, counts.tolist(), strict=True):
-            if count:
-                found[name] = found.get(name, 0) + count
-    return found
-
-
-def _size_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _text(value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.search_options import add_index_verb
+from isogloss.cli.search_options import add_index_verb, index_place
 from isogloss.cli.speech_options import WrongUsageError, at_least
 from isogloss.cli.tables import print_json, print_table, talk
 
@@ -38,9 +38,12 @@ def add_mine(verbs: argparse._SubParsersAction[Any]) -> None:
         "exit code: 1 when recordings were left out or no threshold reaches the precision",
         index=False,
     )
-    parser.add_argument("first", type=Path, help="index, manifest or folder of steps")
+    parser.add_argument("first", type=index_place, help="index, manifest or folder of steps")
     parser.add_argument(
-        "second", type=Path, nargs="?", help="the other one; may be left out with --varieties"
+        "second",
+        type=index_place,
+        nargs="?",
+        help="the other one; may be left out with --varieties",
     )
     parser.add_argument("--out", type=Path, required=True, help="pairs.tsv, or pairs.jsonl")
     parser.add_argument(

@@ -21,6 +21,8 @@ __all__ = [
     "add_index_verb",
     "add_json_option",
     "filter_of",
+    "index_place",
+    "printable",
     "talk_of_skipped",
 ]
 
@@ -45,8 +47,15 @@ def add_index_verb(
 
     parser = add_verb(verbs, name, guarded, summary, example)
     if index:
-        parser.add_argument("index", type=Path, help="folder of an index")
+        parser.add_argument(
+            "index", type=index_place, help="folder or postgresql://... of an index"
+        )
     return parser
+
+
+def index_place(text: str) -> Path | str:
+    """A folder; a URL stays as it is, for a Path would lose one of its slashes."""
+    return text if text.startswith(("postgresql://", "postgres://")) else Path(text)
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +118,22 @@ def filter_of(args: argparse.Namespace) -> Filter | None:
     return wanted or None
 
 
+def printable(text: str) -> str:
+    """`text` on one line: what would move a terminal's cursor or change its colours is escaped.
+
+    Ids and transcripts come from other people's files.
+    """
+    from unicodedata import category
+
+    return "".join(
+        mark.encode("unicode_escape").decode("ascii")
+        if category(mark) in ("Cc", "Zl", "Zp")
+        else mark
+        for mark in text
+    )
+
+
 def talk_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
     """Name what was left out, on stderr."""
     for name, problem in skipped:
-        talk(f"{name}: {problem}")
+        talk(f"{printable(name)}: {problem}")

@@ -11,6 +11,8 @@ from isogloss.cli.search_options import (
     add_index_verb,
     add_json_option,
     filter_of,
+    printable,
+    talk_of_skipped,
 )
 from isogloss.cli.speech_options import WrongUsageError, at_least, of_manifest
 from isogloss.cli.tables import print_json, print_table, talk
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import argparse
 
     from isogloss.search.asking import Answer, Answers
+    from isogloss.search.index_protocol import SearchIndex
+    from isogloss.search.store import Filter
     from isogloss.types import Item
 
 __all__ = ["add_query"]
@@ -120,8 +124,8 @@ def _query(args: argparse.Namespace) -> int:
     else:
         found = ask(index, encoder, items, ids=args.id, **options)
     _print(found, args)
-    for name, problem in found.skipped:
-        talk(f"{name}: {problem}")
+    _say_why_empty(found, index, wanted)
+    talk_of_skipped(found.skipped)
     return 1 if found.skipped else 0
 
 
@@ -213,17 +217,34 @@ def _print(found: Answers, args: argparse.Namespace) -> None:
         talk("= beside a score: another item has the same one")
 
 
+def _say_why_empty(found: Answers, index: SearchIndex, wanted: Filter | None) -> None:
+    """A list without a line needs a reason."""
+    empty = sum(not answer.hits for answer in found.answers)
+    if not empty:
+        return
+    if not len(index):
+        talk(f"{index.shown} holds no item; isogloss search append adds some")
+        return
+    why = "is in the index" if wanted is None else "passes the filter"
+    talk(f"no answer to {empty} of {len(found.answers)} queries: no other item {why}")
+
+
 def _rows(answer: Answer, several: bool) -> list[list[object]]:
     return [
         [
-            *([answer.query] if several else []),
+            *([printable(answer.query)] if several else []),
             hit.rank,
             f"{hit.score:.3f}{'=' if hit.tied else ''}",
-            hit.item.variety,
-            hit.item.site,
-            hit.item.transcript or hit.item.text,
-            hit.item.translation,
-            hit.item.id,
+            *(
+                None if text is None else printable(text)
+                for text in (
+                    hit.item.variety,
+                    hit.item.site,
+                    hit.item.transcript or hit.item.text,
+                    hit.item.translation,
+                    hit.item.id,
+                )
+            ),
         ]
         for hit in answer.hits
     ]

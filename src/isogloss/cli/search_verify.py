@@ -33,14 +33,25 @@ def add_verify(verbs: argparse._SubParsersAction[Any]) -> None:
 def _verify(args: argparse.Namespace) -> int:
     import sys
 
-    from isogloss.search.store import verify
+    from isogloss.search.engine_place import is_engine_place
 
-    found = verify(args.index, deep=args.deep, progress=sys.stderr.isatty())
+    how = "read to the last byte" if args.deep else "--deep compares checksums too"
+    if is_engine_place(args.index):
+        from isogloss.search.engine import EngineIndex
+
+        with EngineIndex.open(args.index) as index:
+            found, shown = index.verify(deep=args.deep), index.shown
+        how = "every row read" if args.deep else "its shards; --deep reads every row"
+        how += "; files and indexes are PostgreSQL's to check: pg_amcheck"
+    else:
+        from isogloss.search.store import verify
+
+        found = verify(args.index, deep=args.deep, progress=sys.stderr.isatty())
+        shown = str(args.index)
     if args.json:
-        print_json({"index": str(args.index), "deep": args.deep, "problems": found})
+        print_json({"index": shown, "deep": args.deep, "problems": found})
     else:
         for problem in found:
             sys.stdout.write(f"{problem}\n")
-    how = "read to the last byte" if args.deep else "--deep compares checksums too"
-    talk(f"{args.index}: {len(found)} problems" if found else f"{args.index} is sound ({how})")
+    talk(f"{shown}: {len(found)} problems" if found else f"{shown} is sound ({how})")
     return 1 if found else 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.errors import MissingExtra
+from isogloss.errors import IsoglossError, MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from isogloss.types import Item
 
 __all__ = ["encode_with_ray", "work_with_ray"]
+
+_MOST_LOST = 4
 
 
 def work_with_ray(
@@ -32,26 +34,27 @@ def work_with_ray(
 ) -> Iterator[int]:
     """The numbers of tasks as they are done, in any order.
 
-    Ray starts a worker that is lost anew and gives its task to the others. A task may therefore be
-    done twice: it must leave its result whole or not at all, and the same every time.
+    The task of a worker that is lost goes to the next that is free, and another worker is started.
+    A task may therefore be done twice: it must leave its result whole or not at all, and the same
+    every time.
 
     Args:
         job: called once by each worker, in the folder that this process works in; what it gives
             is called with one task at a time. Both job and tasks must pickle.
         tasks: what is to be done.
-        workers: how many work at the same time.
+        workers: how many work at the same time; fewer where the cluster has no room for all.
         address: of a running cluster, such as 'auto'; None uses the Ray of this process, or starts
             it on this machine and stops it afterwards.
         gpus: of each worker.
 
     Raises:
         MissingExtra: ray is not installed.
+        IsoglossError: one task has cost several workers their lives, or as the job and its tasks.
     """
     try:
         import ray
-        import ray.data
     except ImportError as error:
-        raise MissingExtra("ray", "ray[data]") from error
+        raise MissingExtra("ray", "ray") from error
     if not tasks:
         return
     started = not ray.is_initialized()
@@ -59,43 +62,87 @@ def work_with_ray(
         options: dict[str, Any] = {"address": address}
         if address is None:
             # One slot a worker, whatever the cores: who asks for two workers gets two.
-            options = {"num_cpus": workers + 1, "include_dashboard": False}
+            options = {"num_cpus": workers, "include_dashboard": False}
         ray.init(log_to_driver=False, logging_level="ERROR", **options)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    rows = [{"number": i, "task": pickle.dumps(task)} for i, task in enumerate(tasks)]
-    # Ray Data restarts lost workers and repeats their tasks without end by itself; to ask for it
-    # again is deprecated.
-    done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        _Worker,
-        fn_constructor_args=(job, Path.cwd()),
-        batch_size=1,
-        concurrency=min(workers, len(rows)),
-        num_cpus=1,
-        num_gpus=gpus,
-    )
     try:
-        for row in done.iter_rows():
-            yield int(row["number"])
+        yield from _done(job, tasks, min(workers, len(tasks)), gpus)
     finally:
         if started:
             ray.shutdown()
 
 
+def _done(
+    job: Callable[[], Callable[[Any], None]], tasks: Sequence[Any], workers: int, gpus: int
+) -> Iterator[int]:
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError
+
+    of_ray = ray.remote(num_cpus=1, num_gpus=gpus)(_Worker)
+    folder = str(Path.cwd())
+    waiting = list(range(len(tasks)))[::-1]
+    lost = [0] * len(tasks)
+    # What was asked -> the worker, and the number of its task; None while it starts.
+    asked: dict[Any, tuple[Any, int | None]] = {}
+
+    def start() -> None:
+        worker = of_ray.remote()
+        asked[worker.start.remote(job, folder)] = worker, None
+
+    starts_lost = 0
+    for _ in range(workers):
+        start()
+    try:
+        left = len(tasks)
+        while left:
+            (ready,), _ = ray.wait(list(asked), num_returns=1)
+            worker, number = asked.pop(ready)
+            try:
+                ray.get(ready)
+            except RayActorError as error:
+                if number is None:
+                    starts_lost += 1
+                else:
+                    lost[number] += 1
+                    waiting.append(number)
+                if starts_lost > _MOST_LOST or (number is not None and lost[number] > _MOST_LOST):
+                    what = "starting" if number is None else f"task {number + 1} of {len(tasks)}"
+                    raise IsoglossError(
+                        f"{what} has ended {_MOST_LOST + 1} Ray workers, one after another; most "
+                        "often memory is short: take fewer workers"
+                    ) from error
+                ray.kill(worker)
+                start()
+                continue
+            except RayTaskError as error:
+                # What went wrong in the worker, as if it had gone wrong here.
+                raise (error.cause if isinstance(error.cause, Exception) else error) from None
+            if number is not None:
+                left -= 1
+                yield number
+            if waiting:
+                number = waiting.pop()
+                asked[worker.do.remote(pickle.dumps(tasks[number]))] = worker, number
+            else:
+                ray.kill(worker)
+    finally:
+        if ray.is_initialized():
+            for worker, _ in asked.values():
+                ray.kill(worker)
+
+
 class _Worker:
     """One process that does tasks."""
 
-    def __init__(self, job: Callable[[], Callable[[Any], None]], started_in: Path) -> None:
+    def start(self, job: Callable[[], Callable[[Any], None]], folder: str) -> None:
+        """Begin the job; not in the constructor, whose errors Ray takes for a worker's death."""
         # A running cluster starts its workers in a folder of its own.
-        if started_in.is_dir():
-            os.chdir(started_in)
+        if Path(folder).is_dir():
+            os.chdir(folder)
         self._do = job()
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        for payload in batch["task"]:
-            self._do(pickle.loads(payload))
-        return {"number": batch["number"]}
+    def do(self, task: bytes) -> None:
+        """Do a task."""
+        self._do(pickle.loads(task))
 
 
 def encode_with_ray(

@@ -10,7 +10,9 @@ from isogloss.scores.seqsim_blocks import (
     check_dimensions,
     check_steps,
     compiled_loops,
+    mirror,
     refuse_step,
+    tasks,
     thread_count,
 )
 from isogloss.types import FloatArray, Sequences
@@ -20,6 +22,10 @@ __all__ = ["seqsim", "seqsim_pair", "similarity_map"]
 # One matrix product of this many rows and columns already runs at the machine's peak; larger tiles
 # only cost memory.
 _LARGEST_BLOCK_STEPS = 4096
+# What numpy holds: a cosine, the best of it in float32, and P, R, F1 and what stands between them.
+_COSINE_BYTES, _BEST_BYTES, _SCORE_BYTES = 4, 4, 64
+# Rows of steps that are normalised at a time.
+_ROWS_AT_ONCE = 4096
 
 
 def seqsim(
@@ -48,8 +54,10 @@ def seqsim(
     Args:
         a: N sequences of (T, D) steps, each T at least 1.
         b: M sequences of (U, D) steps, each U at least 1, of the same D.
-        memory_budget_mb: bound, in MiB, on the cosines and maxima held at one time. Beside them
-            stand normalised copies of `a` and `b` and the result.
+        memory_budget_mb: bound, in MiB, on the cosines and maxima held at one time, of which those
+            of one step, or in the compiled loops of one item, with one item are the least possible.
+            Beside them stand normalised copies of `a` and `b`, in the compiled loops a packed one
+            of `b` and up to 2 MiB a thread, and the result.
         device: "cpu", or a device of torch such as "cuda", "cuda:1".
         threads: processor threads of the compiled loops, by default one a core (numba's own
             setting NUMBA_NUM_THREADS is kept); numpy and torch follow their own settings.
@@ -59,7 +67,8 @@ def seqsim(
 
     Raises:
         ValueError: D differs, a sequence has no steps or holds NaN or infinity (its id is named),
-            the memory budget is not positive, `threads` is below 1, or torch has no such device.
+            the memory budget is not positive and finite, `threads` is below 1, or torch has no such
+            device.
         MissingExtra: another device than "cpu", and torch is not installed.
 
     Source: Ma et al. 2025 (NAACL short), SeqSim, which is BERTScore over encoder steps without idf
@@ -80,28 +89,43 @@ def seqsim(
 
 def _all_pairs_numpy(a: Sequences, b: Sequences, memory_budget_mb: float) -> FloatArray:
     """As `seqsim`, of sequences of equal D, without numba."""
-    cells = max(1, int(memory_budget_mb * 2**20 / np.dtype(np.float32).itemsize))
-    most_steps = max(1, min(_LARGEST_BLOCK_STEPS, int(cells**0.5)))
     same = a is b
     unit_a = _unit_steps(a)
     unit_b = unit_a if same else _unit_steps(b)
-    blocks_a = blocks(a.offsets, most_steps)
-    blocks_b = blocks_a if same else blocks(b.offsets, most_steps)
+    starts_a, starts_b = a.offsets.astype(np.int64), b.offsets.astype(np.int64)
+    # Half is for cosines, half for maxima and scores.
+    half = memory_budget_mb * 2**20 / 2
+    cells = max(1, min(_LARGEST_BLOCK_STEPS**2, int(half / _COSINE_BYTES)))
+    most_steps = int(cells**0.5)
+    # Beside one long item stand its best cosines with every item of a block.
+    longest = int(np.diff(starts_a).max(initial=1))
+    columns = blocks(starts_b, most_steps, max(1, int(half / 2 / _BEST_BYTES / longest)))
+    parts = tasks(
+        starts_a,
+        starts_b,
+        columns,
+        most_steps,
+        room=half,
+        row=_BEST_BYTES,
+        column=_BEST_BYTES,
+        score=_SCORE_BYTES,
+        same=same,
+    )
     scores = np.empty((len(a), len(b)), dtype=np.float32)
-    for i, (first_a, last_a) in enumerate(blocks_a):
-        offsets_a = a.offsets[first_a : last_a + 1]
-        for first_b, last_b in blocks_b[i if same else 0 :]:
-            offsets_b = b.offsets[first_b : last_b + 1]
-            tile = _scores_of_blocks(
-                unit_a[offsets_a[0] : offsets_a[-1]],
-                offsets_a - offsets_a[0],
-                unit_b[offsets_b[0] : offsets_b[-1]],
-                offsets_b - offsets_b[0],
-                cells,
-            )
-            scores[first_a:last_a, first_b:last_b] = tile
-            if same and first_b > first_a:
-                scores[first_b:last_b, first_a:last_a] = tile.T
+    for (first_a, last_a), block in parts:
+        first_b, last_b = columns[block]
+        offsets_a = starts_a[first_a : last_a + 1]
+        offsets_b = starts_b[first_b : last_b + 1]
+        tile = _scores_of_blocks(
+            unit_a[offsets_a[0] : offsets_a[-1]],
+            offsets_a - offsets_a[0],
+            unit_b[offsets_b[0] : offsets_b[-1]],
+            offsets_b - offsets_b[0],
+            cells,
+        )
+        scores[first_a:last_a, first_b:last_b] = tile
+    if same:
+        mirror(scores)
     return scores
 
 
@@ -146,11 +170,16 @@ def _unit_steps(sequences: Sequences) -> FloatArray:
     """Steps of length 1 (or 0), after refusing what has no score."""
     check_steps(sequences)
     # The sum is finite in float64 whenever all values are, and needs no (sum T, D) table of flags.
-    sums = sequences.values.sum(axis=1, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        sums = sequences.values.sum(axis=1, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(sums))
     if len(broken):
         refuse_step(sequences, int(broken[0]))
-    return _normalised(sequences.values)
+    unit = np.empty(sequences.values.shape, dtype=np.float32)
+    for first in range(0, len(unit), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        unit[rows] = _normalised(sequences.values[rows])
+    return unit
 
 
 def _normalised(steps: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
 """Machine instructions for SeqSim as numba intrinsics; called by `scores/seqsim_kernels.py` only.
 
-numba's own vectoriser neither keeps a block of sums in registers nor finds the int8 dot instruction,
-so the two inner loops are written as LLVM code here. All pointers are whole numbers
+numba's own vectoriser neither keeps a block of sums in registers nor finds the int8 dot
+instruction, so the two inner loops are written as LLVM code here. All pointers are whole numbers
 (`array.ctypes.data`): the callers own the arrays and their bounds.
 
 Who changes this file must delete `scores/__pycache__/seqsim_kernels*.nb*`: what numba keeps on disk

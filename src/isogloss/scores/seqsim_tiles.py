@@ -6,6 +6,7 @@ numba.
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -15,10 +16,11 @@ import numpy.typing as npt
 
 from isogloss.scores import seqsim_kernels as kernels
 from isogloss.scores import seqsim_preparation as preparation
-from isogloss.scores.seqsim_blocks import blocks, check_steps, refuse_step
+from isogloss.scores.seqsim_blocks import blocks, check_steps, refuse_step, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from isogloss.types import FloatArray, Sequences
 
@@ -27,12 +29,13 @@ __all__ = [
     "PackedCodes",
     "PackedSteps",
     "all_pairs",
+    "block_tasks",
     "column_ranges",
     "in_threads",
+    "own_offsets",
     "pack",
     "pack_codes",
     "quantised",
-    "row_ranges",
     "score_block",
     "score_block_codes",
     "score_chosen",
@@ -49,19 +52,34 @@ _FEWEST_STEPS = 192
 _BLOCKS_A_THREAD = 8
 # Rows of steps that one call prepares.
 _ROWS_AT_ONCE = 4096
+# Parts for each thread that wait at one time: a million of them would fill a gigabyte.
+_WAITING = 16
+# What `score_block` holds: the best of a column for an item, the best of a row, and P and R.
+_BEST_BYTES, _SCORE_BYTES = 4, 16
 
 
-def in_threads(work: Callable[[T], R], tasks: Iterable[T], threads: int) -> Iterator[R]:
-    """Results of `work`, which releases the GIL, in the order of `tasks`."""
+def in_threads(work: Callable[[T], R], parts: Iterable[T], threads: int) -> Iterator[R]:
+    """Results of `work`, which releases the GIL, in the order of `parts`."""
     if threads == 1:
-        yield from map(work, tasks)
+        yield from map(work, parts)
         return
+    waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            yield from pool.map(work, tasks)
+            for part in parts:
+                waiting.append(pool.submit(work, part))
+                if len(waiting) >= _WAITING * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def own_offsets(sequences: Sequences) -> npt.NDArray[np.int64]:
+    """Offsets as the loops want them: a read-only array would be compiled for once more."""
+    return np.array(sequences.offsets, dtype=np.int64)
 
 
 def unit(sequences: Sequences, threads: int = 1) -> FloatArray:
@@ -85,17 +103,39 @@ def unit(sequences: Sequences, threads: int = 1) -> FloatArray:
     return out
 
 
-def column_ranges(offsets: npt.NDArray[np.int64], most_steps: int) -> list[tuple[int, int]]:
-    """Blocks of whole items that are packed together."""
-    return blocks(offsets, min(_MOST_COLUMN_STEPS, max(1, most_steps)))
-
-
-def row_ranges(
-    offsets: npt.NDArray[np.int64], columns: int, threads: int, most_steps: int
+def column_ranges(
+    offsets: npt.NDArray[np.int64], memory_budget_mb: float, threads: int
 ) -> list[tuple[int, int]]:
-    """Blocks of whole items to score with `columns` blocks: enough of them for all threads."""
-    share = int(offsets[-1]) * columns // (_BLOCKS_A_THREAD * threads)
-    return blocks(offsets, min(_MOST_ROW_STEPS, max(1, most_steps), max(share, _FEWEST_STEPS)))
+    """Blocks of whole items that are packed together."""
+    fitting = (memory_budget_mb * 2**20 / threads / _BEST_BYTES) ** 0.5
+    return blocks(offsets, max(1, min(_MOST_COLUMN_STEPS, int(fitting))))
+
+
+def block_tasks(
+    a: npt.NDArray[np.int64],
+    b: npt.NDArray[np.int64],
+    columns: list[tuple[int, int]],
+    memory_budget_mb: float,
+    threads: int,
+    *,
+    same: bool = False,
+) -> list[tuple[tuple[int, int], int]]:
+    """Ranges of items to score with numbers of blocks: enough of them for all threads."""
+    share = int(a[-1] - a[0]) * len(columns) // (_BLOCKS_A_THREAD * threads)
+    most_steps = min(_MOST_ROW_STEPS, max(share, _FEWEST_STEPS))
+    room = memory_budget_mb * 2**20 / threads
+    found = tasks(
+        a,
+        b,
+        columns,
+        most_steps,
+        room=room,
+        row=0,
+        column=_BEST_BYTES,
+        score=_SCORE_BYTES,
+        same=same,
+    )
+    return list(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,8 +222,13 @@ def pack_codes(codes: Codes, ranges: list[tuple[int, int]], threads: int = 1) ->
         return out, scales, errors
 
     packed = list(in_threads(one, ranges, threads))
-    panels, scales, errors = ([parts[part] for parts in packed] for part in range(3))
-    return PackedCodes(codes.offsets, ranges, panels, scales, errors)
+    return PackedCodes(
+        codes.offsets,
+        ranges,
+        [panels for panels, _, _ in packed],
+        [scales for _, scales, _ in packed],
+        [errors for _, _, errors in packed],
+    )
 
 
 Table = npt.NDArray[np.float64]
@@ -265,28 +310,22 @@ def all_pairs(a: Sequences, b: Sequences, *, memory_budget_mb: float, threads: i
     unit_b = unit_a if same else unit(b, threads)
     if scores.size == 0:
         return scores
-    cells = memory_budget_mb * 2**20 / 4 / threads
-    most_steps = int(cells**0.5)
-    columns = column_ranges(b.offsets, most_steps)
-    packed = pack(unit_b, b.offsets, columns, threads)
-    rows = row_ranges(a.offsets, len(columns), threads, most_steps)
-    tasks = [
-        (items, block)
-        for items in rows
-        for block, others in enumerate(columns)
-        if not same or others[1] > items[0]
-    ]
+    offsets, others = own_offsets(a), own_offsets(b)
+    columns = column_ranges(others, memory_budget_mb, threads)
+    packed = pack(unit_b, others, columns, threads)
+    del unit_b  # large, and from here on only its packed copy is read
 
     def one(task: tuple[tuple[int, int], int]) -> None:
         (top, bottom), block = task
         first, last = columns[block]
-        table = score_block(unit_a, a.offsets, (top, bottom), packed, block)
+        table = score_block(unit_a, offsets, (top, bottom), packed, block)
         kernels.f1_scores(*table, scores[top:bottom, first:last])
         if same:
             # A score does not change by a bit when its two sequences change places, so where two
             # blocks overlap both write the same.
             scores[first:last, top:bottom] = scores[top:bottom, first:last].T
 
-    for _ in in_threads(one, tasks, threads):
+    parts = block_tasks(offsets, others, columns, memory_budget_mb, threads, same=same)
+    for _ in in_threads(one, parts, threads):
         pass
     return scores

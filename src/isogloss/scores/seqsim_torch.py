@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import threading
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isogloss.errors import MissingExtra
-from isogloss.scores.seqsim_blocks import blocks, check_steps, refuse_step
+from isogloss.scores.seqsim_blocks import blocks, check_steps, mirror, refuse_step, tasks
 
 try:
     import torch
@@ -27,6 +28,9 @@ __all__ = ["Prepared", "all_pairs", "prepared", "prepared_pairs"]
 
 # Larger products gain nothing on a GPU of today and cost memory for the table of cosines.
 _MOST_STEPS = 16384
+# What a block holds: cosines twice and a slice's maxima; best ones in float32, twice, and in
+# float64; P, R, F1 and what stands between them.
+_COSINE_BYTES, _BEST_BYTES, _SCORE_BYTES = 12, 16, 64
 
 
 def all_pairs(a: Sequences, b: Sequences, *, memory_budget_mb: float, device: str) -> FloatArray:
@@ -58,15 +62,19 @@ def prepared(sequences: Sequences, device: str) -> Prepared:
         ValueError: as `all_pairs`.
     """
     check_steps(sequences)
-    steps = torch.tensor(sequences.values, device=_device(device))
+    # torch refuses arrays that run backwards.
+    steps = torch.tensor(np.ascontiguousarray(sequences.values), device=_device(device))
+    offsets = sequences.offsets.astype(np.int64)
+    if not steps.numel():  # torch has no largest of nothing
+        return Prepared(steps, offsets)
     # The largest entry first keeps the squares of very large or small values in range.
-    largest = steps.abs().amax(dim=1, keepdim=True) if steps.numel() else steps[:, :1]
+    largest = steps.abs().amax(dim=1, keepdim=True)
     broken = torch.nonzero(~torch.isfinite(largest[:, 0]))
     if len(broken):
         refuse_step(sequences, int(broken[0]))
     steps = steps / torch.where(largest > 0, largest, 1)
     norms = torch.linalg.vector_norm(steps, dim=1, keepdim=True)
-    return Prepared(steps / torch.where(norms > 0, norms, 1), sequences.offsets)
+    return Prepared(steps / torch.where(norms > 0, norms, 1), offsets)
 
 
 def prepared_pairs(
@@ -75,24 +83,38 @@ def prepared_pairs(
     """Scores of the items `first` to `last` of `a`, by default all, with all items of `b`."""
     offsets_a = a.offsets[first : None if last is None else last + 1]
     same = a is b and len(offsets_a) == len(a.offsets)
-    # Cosines, and the best of each row and column in wide tables.
-    most_steps = max(1, min(_MOST_STEPS, int((memory_budget_mb * 2**20 / 12) ** 0.5)))
-    blocks_a = blocks(offsets_a, most_steps)
-    blocks_b = blocks(b.offsets, most_steps)
+    # Half is for cosines, half for maxima and scores.
+    half = memory_budget_mb * 2**20 / 2
+    cells = max(1, min(_MOST_STEPS**2, int(half / _COSINE_BYTES)))
+    most_steps = int(cells**0.5)
+    # Beside one long item stand its best cosines with every item of a block.
+    longest = int(np.diff(offsets_a).max(initial=1))
+    columns = blocks(b.offsets, most_steps, max(1, int(half / 2 / _BEST_BYTES / longest)))
+    parts = tasks(
+        offsets_a,
+        b.offsets,
+        columns,
+        most_steps,
+        room=half,
+        row=_BEST_BYTES,
+        column=_BEST_BYTES,
+        score=_SCORE_BYTES,
+        same=same,
+    )
     scores = np.empty((len(offsets_a) - 1, len(b.offsets) - 1), dtype=np.float32)
-    with torch.inference_mode(), _full_float32():
-        for i, (top, bottom) in enumerate(blocks_a):
-            for left, right in blocks_b[i if same else 0 :]:
-                table = _block(
-                    a.steps,
-                    offsets_a[top : bottom + 1],
-                    b.steps,
-                    b.offsets[left : right + 1],
-                    most_steps**2,
-                )
-                scores[top:bottom, left:right] = table
-                if same and left > top:
-                    scores[left:right, top:bottom] = table.T
+    with torch.inference_mode(), _FULL_FLOAT32.on(a.steps.device.type):
+        for (top, bottom), block in parts:
+            left, right = columns[block]
+            table = _block(
+                a.steps,
+                offsets_a[top : bottom + 1],
+                b.steps,
+                b.offsets[left : right + 1],
+                cells,
+            )
+            scores[top:bottom, left:right] = table
+    if same:
+        mirror(scores)
     return scores
 
 
@@ -106,15 +128,42 @@ def _device(name: str) -> torch.device:
     return place
 
 
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """No TF32 inside: it would keep ten bits of every step."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+class _FullFloat32:
+    """No TF32 and no autocast: they would keep ten or seven bits of every step.
+
+    TF32 is a setting of the whole process, so the last of several threads puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: Any = None
+        # The older name raises where a program has used the newer one.
+        self._newer = hasattr(torch.backends.cuda.matmul, "fp32_precision")
+
+    @contextmanager
+    def on(self, device_type: str) -> Iterator[None]:
+        """Products inside are of float32 on `device_type`."""
+        name, full = ("fp32_precision", "ieee") if self._newer else ("allow_tf32", False)
+        matmul = torch.backends.cuda.matmul
+        with ExitStack() as stack:
+            if torch.amp.autocast_mode.is_autocast_available(device_type):
+                stack.enter_context(torch.autocast(device_type, enabled=False))
+            with self._lock:
+                if not self._inside:
+                    self._before = getattr(matmul, name)
+                    setattr(matmul, name, full)
+                self._inside += 1
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._inside -= 1
+                    if not self._inside:
+                        setattr(matmul, name, self._before)
+
+
+_FULL_FLOAT32 = _FullFloat32()
 
 
 def _block(
@@ -129,8 +178,8 @@ def _block(
     left = steps_a[offsets_a[0] : offsets_a[-1]]
     right = steps_b[offsets_b[0] : offsets_b[-1]]
     rows, columns = offsets_a - offsets_a[0], offsets_b - offsets_b[0]
-    best_for_a = torch.empty((len(columns) - 1, len(left)), device=place)
-    best_for_b = torch.full((len(rows) - 1, len(right)), -torch.inf, device=place)
+    best_for_a = left.new_empty((len(columns) - 1, len(left)))
+    best_for_b = left.new_full((len(rows) - 1, len(right)), -torch.inf)
     rows_at_once = max(1, cells // len(right))
     for top in range(0, len(left), rows_at_once):
         bottom = min(top + rows_at_once, len(left))

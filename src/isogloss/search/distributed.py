@@ -434,8 +434,14 @@ def _is_whole(path: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return dict(file)
+        with path.open("rb") as handle:
+            # Checksums first: numpy reads a header before its checksum, whatever it says.
+            with zipfile.ZipFile(handle) as packed:
+                if damaged := packed.testzip():
+                    raise ValueError(f"{damaged} has another checksum")
+            handle.seek(0)
+            with np.load(handle, allow_pickle=False) as file:
+                return dict(file)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise IsoglossError(
             f"{path} cannot be read: {error}; remove it and repeat the command"

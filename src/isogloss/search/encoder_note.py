@@ -19,8 +19,7 @@ from isogloss.errors import IsoglossError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isogloss.search.sequence_index import SequenceIndex
-    from isogloss.search.vector_index import VectorIndex
+    from isogloss.search.index_protocol import SearchIndex
     from isogloss.types import Encoder, Item, Sequences, Vectors
 
 __all__ = ["EncoderNote", "encode_for", "fitting", "load_for", "read_note", "write_note"]
@@ -48,13 +47,13 @@ def write_note(folder: Path, encoder: str, layer: int | None = None) -> EncoderN
     return note
 
 
-def read_note(folder: Path) -> EncoderNote | None:
-    """The note in an index, None where there is none.
+def read_note(place: str | Path) -> EncoderNote | None:
+    """The note in an index, None where there is none, as on a server.
 
     Raises:
         IsoglossError: the file is damaged.
     """
-    path = folder / NOTE_FILE
+    path = Path(place) / NOTE_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         name, layer = found["encoder"], found.get("layer")
@@ -68,8 +67,8 @@ def read_note(folder: Path) -> EncoderNote | None:
 
 
 def load_for(
-    index: SequenceIndex | VectorIndex,
-    folder: Path,
+    index: SearchIndex,
+    place: str | Path,
     encoder: str | None = None,
     *,
     layer: int | None = None,
@@ -79,7 +78,7 @@ def load_for(
 
     Args:
         index: what will be asked.
-        folder: of the index, for its note.
+        place: of the index, for its note.
         encoder: a name for `load_encoder`; None takes the note's, and its layer.
         layer: of the encoder.
         device: of the encoder.
@@ -88,11 +87,11 @@ def load_for(
         IsoglossError: nothing names the encoder, or its `made_by` is not the index's.
     """
     if encoder is None:
-        note = read_note(folder)
+        note = read_note(place)
         if note is None:
             raise IsoglossError(
-                f"{folder} does not say which encoder made it; name the encoder, whose signature "
-                f"must be {_unpooled(index)}"
+                f"{index.shown} does not say which encoder made it; name the encoder, whose "
+                f"signature must be {_unpooled(index)}"
             )
         encoder, layer = note.encoder, note.layer if layer is None else layer
     loaded = load_encoder(encoder, layer=layer, device=device)
@@ -105,9 +104,7 @@ def load_for(
     return loaded
 
 
-def encode_for(
-    index: SequenceIndex | VectorIndex, encoder: Encoder, items: Sequence[Item]
-) -> Sequences | Vectors:
+def encode_for(index: SearchIndex, encoder: Encoder, items: Sequence[Item]) -> Sequences | Vectors:
     """What `index.search` takes: steps of every item, or their means where it holds those.
 
     Raises:
@@ -117,10 +114,10 @@ def encode_for(
     return fitting(index, encoder.encode(items))
 
 
-def fitting(index: SequenceIndex | VectorIndex, sequences: Sequences) -> Sequences | Vectors:
+def fitting(index: SearchIndex, sequences: Sequences) -> Sequences | Vectors:
     """`sequences`, or their means where `index` holds means."""
     return mean_pool(sequences) if index.made_by.endswith(_POOLED) else sequences
 
 
-def _unpooled(index: SequenceIndex | VectorIndex) -> str:
+def _unpooled(index: SearchIndex) -> str:
     return index.made_by.removesuffix(_POOLED)

@@ -22,6 +22,7 @@ from isogloss._config import config_from_mapping
 from isogloss.corpora.progress import with_progress
 from isogloss.errors import IsoglossError, UnknownName
 from isogloss.search.engine_answer import EngineAnswer, exact_answers
+from isogloss.search.engine_check import problems_of_rows
 from isogloss.search.engine_open import (
     create_tables,
     described,
@@ -443,8 +444,17 @@ class EngineIndex:
         return list(joined.values())
 
     def figures(self) -> dict[str, int]:
-        """Shards, and bytes of their tables and indexes."""
-        return {"shards": len(self._shards), "bytes": sum(self._asked("size_bytes"))}
+        """Units, shards, and bytes of their tables and indexes."""
+        units = {"units": len(self.units.prototypes)}
+        return {**units, "shards": len(self._shards), "bytes": sum(self._asked("size_bytes"))}
+
+    def verify(self, *, deep: bool = False) -> list[str]:
+        """Sentences on what is wrong with the rows; opening has found that the shards are whole.
+
+        Args:
+            deep: read every row. Without, nothing but the shards is checked.
+        """
+        return list(problems_of_rows(self._shards, self.units, self.settings)) if deep else []
 
     def blocks(self, filter: Filter | None = None) -> Iterator[Sequences]:
         """All chosen items, some hundred at a time, shard by shard in the order of their ids."""

@@ -231,6 +231,8 @@ class _Database:
                 return
             if self._runs():
                 self._run("pg_ctl", "-w", "-m", "fast", "-D", str(self._data), "stop")
+            if self._sockets() != self._data:
+                self._sockets().rmdir()
 
 
 @contextlib.contextmanager

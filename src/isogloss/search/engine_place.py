@@ -96,11 +96,13 @@ class EnginePlace:
         try:
             parts = psycopg.conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError:
-            # What is wrong is not repeated, nor chained: it may be a piece of the password.
+            parts = {}
+        if not parts or "@" in str(parts.get("host", "")):
+            # What is wrong is neither repeated nor chained: it may be a piece of the password.
             raise ValueError(
                 f"{self.shown(shard)} is no URL of a PostgreSQL server; write @, :, / and # in a "
                 "name or password as %40, %3A, %2F and %23, or leave the password to ~/.pgpass"
-            ) from None
+            )
         try:
             # One transaction a statement, unless grouped; names are what they are everywhere.
             return psycopg.connect(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isogloss.encoders.shards import encode_to_folder, read_folder
@@ -14,6 +13,7 @@ from isogloss.search.from_recordings import Indexed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from isogloss.search.index_settings import IndexSettings
     from isogloss.types import Item, Sequences
@@ -53,8 +53,9 @@ def engine_from_recordings(
         IsoglossError, ValueError: as `encode_to_folder` and `EngineIndex.build`.
     """
     where = EnginePlace.of(place)
-    base = Path(where.name) if where.folder is None else where.folder
-    building = base.with_name(f"{base.name}.building")
+    # Refused before hours of encoding, not after them.
+    where.refuse_other_files()
+    building = where.beside("building")
     done = encode_to_folder(
         encoder,
         items,
@@ -106,5 +107,6 @@ def engine_from_steps(
         where = index.place
         if where.folder is not None and encoder is not None:
             write_note(where.folder, encoder, layer)
-    shown = where.folder or Path(where.shown(0))
-    return Indexed(shown, len(sequences), len(sequences.values), sequences.made_by)
+    return Indexed(
+        where.folder or str(where), len(sequences), len(sequences.values), sequences.made_by
+    )

@@ -81,7 +81,8 @@ def nearest(
             this module says so.
         memory_budget_mb: bound, in MiB, on scores and maxima held at one time, of which the scores
             of one query with all M are the least possible. Beside them stand normalised copies of
-            `queries` and `items`, and packed ones of `items` (float32, or a quarter as int8).
+            `queries` and `items` (one, where they are the same object), packed ones of `items`
+            (float32, or a quarter as int8), and as in `seqsim` up to 2 MiB a thread.
         threads: as in `seqsim`.
         device: as in `seqsim`.
 
@@ -194,12 +195,9 @@ def _tables_elsewhere(
 
 
 def _filled(
-    offsets: npt.NDArray[np.int64],
+    sides: _Sides,
     columns: list[tuple[int, int]],
-    count: int,
     fill: Callable[[tuple[int, int], int, FloatArray], None],
-    memory_budget_mb: float,
-    threads: int,
     label: str,
 ) -> Iterator[tuple[int, FloatArray]]:
     """First query and table (q, M) of some queries at a time, filled by `fill` in threads.
@@ -208,12 +206,11 @@ def _filled(
     """
     from isogloss.scores import seqsim_tiles as tiles
 
-    most_steps = _most_steps(memory_budget_mb, threads)
-    for first, last in _groups(len(offsets) - 1, count, memory_budget_mb):
+    count = len(sides.items) - 1
+    for first, last in _groups(len(sides.queries) - 1, count, sides.memory_budget_mb):
         table = np.empty((last - first, count), dtype=np.float32)
-        own = offsets[first : last + 1]
-        rows = tiles.row_ranges(own - own[0], len(columns), threads, most_steps)
-        tasks = [(some, block) for some in rows for block in range(len(columns))]
+        own = sides.queries[first : last + 1]
+        parts = tiles.block_tasks(own, sides.items, columns, sides.half, sides.threads)
 
         def one(
             task: tuple[tuple[int, int], int], *, at: int = first, table: FloatArray = table
@@ -222,14 +219,26 @@ def _filled(
             left, right = columns[block]
             fill((at + top, at + bottom), block, table[top:bottom, left:right])
 
-        for _ in with_progress(tiles.in_threads(one, tasks, threads), label, total=len(tasks)):
+        done = tiles.in_threads(one, parts, sides.threads)
+        for _ in with_progress(done, label, total=len(parts)):
             pass
         yield first, table
 
 
-def _most_steps(memory_budget_mb: float, threads: int) -> int:
-    """Steps of a block whose maxima take a thread's part of the other half of the budget."""
-    return int((memory_budget_mb * 2**20 / 2 / _FLOAT_BYTES / threads) ** 0.5)
+class _Sides:
+    """Queries and items made ready for the compiled loops: offsets and steps of length 1 or 0."""
+
+    def __init__(
+        self, queries: Sequences, items: Sequences, memory_budget_mb: float, threads: int
+    ) -> None:
+        from isogloss.scores import seqsim_tiles as tiles
+
+        self.memory_budget_mb, self.threads = memory_budget_mb, threads
+        self.query_steps = tiles.unit(queries, threads)
+        self.item_steps = self.query_steps if queries is items else tiles.unit(items, threads)
+        self.queries, self.items = tiles.own_offsets(queries), tiles.own_offsets(items)
+        # Of the budget; the other half is for tables of scores.
+        self.half = memory_budget_mb / 2
 
 
 def _tables_float32(
@@ -239,16 +248,16 @@ def _tables_float32(
     from isogloss.scores import seqsim_kernels as kernels
     from isogloss.scores import seqsim_tiles as tiles
 
-    left = tiles.unit(queries, threads)
-    columns = tiles.column_ranges(items.offsets, _most_steps(memory_budget_mb, threads))
-    packed = tiles.pack(tiles.unit(items, threads), items.offsets, columns, threads)
+    sides = _Sides(queries, items, memory_budget_mb, threads)
+    columns = tiles.column_ranges(sides.items, sides.half, threads)
+    packed = tiles.pack(sides.item_steps, sides.items, columns, threads)
+    del sides.item_steps  # large, and from here on only its packed copy is read
 
     def fill(some: tuple[int, int], block: int, table: FloatArray) -> None:
-        kernels.f1_scores(*tiles.score_block(left, queries.offsets, some, packed, block), table)
+        pairs = tiles.score_block(sides.query_steps, sides.queries, some, packed, block)
+        kernels.f1_scores(*pairs, table)
 
-    for _, table in _filled(
-        queries.offsets, columns, len(items), fill, memory_budget_mb, threads, "scoring"
-    ):
+    for _, table in _filled(sides, columns, fill, "scoring"):
         yield table
 
 
@@ -263,20 +272,14 @@ def _int8(
     """The best k of every query, and who ties with the last."""
     from isogloss.scores import seqsim_tiles as tiles
 
-    quantised = _Quantised(queries, items, memory_budget_mb, threads)
+    quantised = _Quantised(_Sides(queries, items, memory_budget_mb, threads))
     if len(queries) >= _QUERIES_WORTH_A_PROBE and not quantised.parts(k):
         _LOG.info("all scores are so close together that float32 at once is faster than int8")
+        del quantised
         yield from _float32(queries, items, k, order, memory_budget_mb, threads, "cpu")
         return
-    for first, table in _filled(
-        queries.offsets,
-        quantised.columns,
-        len(items),
-        quantised.bound,
-        memory_budget_mb,
-        threads,
-        "bounding",
-    ):
+    tables = _filled(quantised.sides, quantised.columns, quantised.bound, "bounding")
+    for first, table in tables:
 
         def rescore(row: int, *, at: int = first, table: FloatArray = table) -> Found:
             return quantised.best(at + row, table[row], order, k)
@@ -290,20 +293,18 @@ def _int8(
 class _Quantised:
     """Queries and items as float32 and int8: bounds on scores, and scores where these decide."""
 
-    def __init__(
-        self, queries: Sequences, items: Sequences, memory_budget_mb: float, threads: int
-    ) -> None:
+    def __init__(self, sides: _Sides) -> None:
         from isogloss.scores import seqsim_kernels as kernels
         from isogloss.scores import seqsim_tiles as tiles
 
-        self._kernels, self._tiles = kernels, tiles
-        self._query_offsets, self._item_offsets = queries.offsets, items.offsets
-        self._queries, self._items = tiles.unit(queries, threads), tiles.unit(items, threads)
-        self._codes = tiles.quantised(self._queries, queries.offsets, threads)
-        others = tiles.quantised(self._items, items.offsets, threads)
-        self.columns = tiles.column_ranges(items.offsets, _most_steps(memory_budget_mb, threads))
-        self._packed = tiles.pack_codes(others, self.columns, threads)
-        self._slack = _slack(queries.values.shape[1])
+        self._kernels, self._tiles, self.sides = kernels, tiles, sides
+        self._codes = tiles.quantised(sides.query_steps, sides.queries, sides.threads)
+        others = self._codes
+        if sides.item_steps is not sides.query_steps:
+            others = tiles.quantised(sides.item_steps, sides.items, sides.threads)
+        self.columns = tiles.column_ranges(sides.items, sides.half, sides.threads)
+        self._packed = tiles.pack_codes(others, self.columns, sides.threads)
+        self._slack = _slack(sides.query_steps.shape[1])
 
     def bound(self, rows: tuple[int, int], block: int, table: FloatArray) -> None:
         """The most that scores of some queries with a block of items can be, into `table`."""
@@ -315,10 +316,10 @@ class _Quantised:
 
     def parts(self, k: int) -> bool:
         """Whether bounds leave few enough items for most of a few queries."""
-        count = len(self._item_offsets) - 1
+        count = len(self.sides.items) - 1
         table = np.empty((1, count), dtype=np.float32)
         left = 0
-        for query in np.linspace(0, len(self._query_offsets) - 2, _PROBES).astype(int).tolist():
+        for query in np.linspace(0, len(self.sides.queries) - 2, _PROBES).astype(int).tolist():
             for block, (first, last) in enumerate(self.columns):
                 self.bound((query, query + 1), block, table[:, first:last])
             left += len(self._open(query, table[0], k)[2])
@@ -349,8 +350,8 @@ class _Quantised:
         return likely, scores, np.flatnonzero(able)
 
     def _score(self, query: int, chosen: npt.NDArray[np.int64]) -> FloatArray:
-        steps = self._queries[self._query_offsets[query] : self._query_offsets[query + 1]]
-        return self._tiles.score_chosen(steps, self._items, self._item_offsets, chosen)
+        steps = self.sides.query_steps[self.sides.queries[query] : self.sides.queries[query + 1]]
+        return self._tiles.score_chosen(steps, self.sides.item_steps, self.sides.items, chosen)
 
 
 def _slack(dimensions: int) -> float:

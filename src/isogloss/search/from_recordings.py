@@ -8,25 +8,33 @@ new index appears under its name by one rename, when it is whole.
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isogloss.encoders.pool import mean_pool
+from isogloss.encoders.registry import load_encoder
 from isogloss.encoders.shards import encode_to_folder, read_folder
 from isogloss.errors import IsoglossError
 from isogloss.search.encoder_note import load_for, read_note, write_note
+from isogloss.search.engine_place import EnginePlace, is_engine_url
 from isogloss.search.open import open_index
 from isogloss.search.sequence_index import SequenceIndex
+from isogloss.search.store_lock import LOCK_FILE, exclusive
+from isogloss.search.stored_index import StoredIndex
 from isogloss.search.vector_index import VectorIndex
+from isogloss.search.vector_settings import VECTOR_KIND
 from isogloss.types import Sequences, Vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from isogloss.search.index_protocol import SearchIndex
     from isogloss.search.index_settings import IndexSettings
     from isogloss.search.vector_settings import VectorSettings
     from isogloss.types import Item
@@ -38,9 +46,12 @@ _ITEMS_POOLED_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What was put into an index: items and steps, and (id, reason) of what was left out."""
+    """What was put into an index: items and steps, and (id, reason) of what was left out.
 
-    folder: Path
+    `folder` is a text without a password where the index lies on a server.
+    """
+
+    folder: Path | str
     items: int
     steps: int
     made_by: str
@@ -77,28 +88,30 @@ def index_recordings(
 
     Raises:
         FileExistsError: `folder` is taken.
+        IndexLocked: another process builds there.
         IsoglossError, ValueError: as `encode_to_folder` and the index's own `build`.
     """
     _refuse_taken(folder)
-    building = _building(folder)
-    done = encode_to_folder(
-        encoder,
-        items,
-        building / "steps",
-        layer=layer,
-        device=device,
-        cache_dir=cache_dir,
-        ray_workers=ray_workers,
-        ray_address=ray_address,
-    )
-    sequences = read_folder(building / "steps")
-    own = _in_order(sequences.ids, items)
-    if ray_workers and not pooled:
-        put = _put_by_ray(building, own, settings, ray_workers, ray_address)
-    else:
-        put = _put(building, sequences, own, settings, pooled)
-    write_note(put, encoder, layer)
-    _publish(put, folder, building)
+    with _unfinished(_beside(folder, "building")) as building:
+        _refuse_taken(folder)  # by who held the lock until now
+        done = encode_to_folder(
+            encoder,
+            items,
+            building / "steps",
+            layer=layer,
+            device=device,
+            cache_dir=cache_dir,
+            ray_workers=ray_workers,
+            ray_address=ray_address,
+        )
+        sequences = read_folder(building / "steps")
+        own = _in_order(sequences.ids, items)
+        if ray_workers and not pooled:
+            put = _put_by_ray(building, own, settings, ray_workers, ray_address)
+        else:
+            put = _put(building, sequences, own, settings, pooled)
+        write_note(put, encoder, layer)
+        _publish(put, folder, building)
     return Indexed(folder, done.items, done.steps, done.made_by, done.skipped)
 
 
@@ -118,26 +131,32 @@ def index_steps(
         folder: as in `index_recordings`.
         sequences: the steps.
         items: at least those of `sequences`, found by their ids.
-        encoder: the name to be noted, for `load_encoder`; nothing is loaded here.
+        encoder: the name to be noted, for `load_encoder`; loaded once, to refuse another one than
+            that of the steps.
         layer: to be noted.
         settings: of the index.
         pooled: keep one mean vector an item instead of its steps.
 
     Raises:
         ValueError: an id of `sequences` has no item.
+        IsoglossError: `encoder` did not make the steps.
         FileExistsError: `folder` is taken.
     """
     _refuse_taken(folder)
-    building = _building(folder)
-    put = _put(building, sequences, _in_order(sequences.ids, items), settings, pooled)
+    own = _in_order(sequences.ids, items)
     if encoder is not None:
-        write_note(put, encoder, layer)
-    _publish(put, folder, building)
+        _refuse_other(encoder, layer, sequences)
+    with _unfinished(_beside(folder, "building")) as building:
+        _refuse_taken(folder)
+        put = _put(building, sequences, own, settings, pooled)
+        if encoder is not None:
+            write_note(put, encoder, layer)
+        _publish(put, folder, building)
     return Indexed(folder, len(sequences), len(sequences.values), sequences.made_by)
 
 
 def append_recordings(
-    folder: Path,
+    place: Path | str,
     items: Sequence[Item],
     *,
     encoder: str | None = None,
@@ -146,10 +165,11 @@ def append_recordings(
     cache_dir: Path | None = None,
     replace: bool = False,
 ) -> Indexed:
-    """Put `items` into the index in `folder`, in one commit.
+    """Put `items` into the index at `place`, in one commit.
 
     Args:
-        folder: of the index; `folder.appending` beside it holds what is not finished.
+        place: folder of the index, or URL; `NAME.appending` beside it, or in the working directory
+            where it lies on a server, holds what is not finished.
         items: with audio and ids that the index does not have.
         encoder: a name for `load_encoder`; None takes what the index notes.
         layer: of the encoder.
@@ -158,32 +178,35 @@ def append_recordings(
         replace: an id that the index has takes the new recording; without it that is refused.
 
     Raises:
-        IsoglossError: the encoder is unknown or another one.
+        IsoglossError: the encoder is unknown or another one, or another process appends.
+        PermissionError: this user may not write to the index.
         ValueError: an id is there already.
     """
-    index = open_index(folder)
+    index = open_index(place)
+    _refuse_unwritable(index)
     if encoder is None:
-        note = read_note(folder)
+        note = read_note(place)
         encoder = None if note is None else note.encoder
         layer = note.layer if note is not None and layer is None else layer
     # Refused before hours of encoding, not after them.
-    loaded = load_for(index, folder, encoder, layer=layer, device=device)
+    loaded = load_for(index, place, encoder, layer=layer, device=device)
     del loaded
     if not replace:
         _refuse_known(index, items)
-    whole = folder.resolve()
-    steps = whole.with_name(f"{whole.name}.appending")
-    done = encode_to_folder(
-        str(encoder), items, steps, layer=layer, device=device, cache_dir=cache_dir
-    )
-    sequences = read_folder(steps)
-    own = _in_order(sequences.ids, items)
-    if isinstance(index, VectorIndex):
-        index.append(_pooled(sequences), own, replace=replace)
-    else:
-        index.append(sequences, own, replace=replace)
-    shutil.rmtree(steps)
-    return Indexed(folder, done.items, done.steps, done.made_by, done.skipped)
+    with _unfinished(EnginePlace.of(place).beside("appending")) as appending:
+        steps = appending / "steps"
+        done = encode_to_folder(
+            str(encoder), items, steps, layer=layer, device=device, cache_dir=cache_dir
+        )
+        sequences = read_folder(steps)
+        own = _in_order(sequences.ids, items)
+        index.append(
+            _pooled(sequences) if index.kind == VECTOR_KIND else sequences, own, replace=replace
+        )
+        index.close()
+        shutil.rmtree(appending)
+    shown = index.shown if is_engine_url(place) else Path(place)
+    return Indexed(shown, done.items, done.steps, done.made_by, done.skipped)
 
 
 def _refuse_taken(folder: Path) -> None:
@@ -193,21 +216,45 @@ def _refuse_taken(folder: Path) -> None:
         )
 
 
-def _refuse_known(index: SequenceIndex | VectorIndex, items: Sequence[Item]) -> None:
-    places = index.store.find_all([item.id for item in items])
-    known = [item.id for item, place in zip(items, places, strict=True) if place is not None]
+def _refuse_known(index: SearchIndex, items: Sequence[Item]) -> None:
+    known = index.known([item.id for item in items])
     if known:
         raise ValueError(
-            f"{len(known)} of {len(items)} ids are in the index already, '{known[0]}' is one; "
+            f"{len(known)} of {len(items)} ids are in the index already, '{min(known)}' is one; "
             "replace them, or delete them first"
         )
 
 
-def _building(folder: Path) -> Path:
+def _refuse_other(encoder: str, layer: int | None, sequences: Sequences) -> None:
+    made_by = load_encoder(encoder, layer=layer).made_by
+    if made_by != sequences.made_by:
+        raise IsoglossError(
+            f"the steps were made by {sequences.made_by}, {encoder} is {made_by}; name the encoder "
+            "and layer of the steps, or none"
+        )
+
+
+def _refuse_unwritable(index: SearchIndex) -> None:
+    if isinstance(index, StoredIndex) and not os.access(index.store.folder, os.W_OK):
+        raise PermissionError(f"{index.shown}: this user may not write to the index")
+
+
+def _beside(folder: Path, suffix: str) -> Path:
     whole = folder.resolve()  # "." has no name to put something behind
-    building = whole.with_name(f"{whole.name}.building")
-    building.mkdir(parents=True, exist_ok=True)
-    return building
+    return whole.with_name(f"{whole.name}.{suffix}")
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """`folder`, made where it is absent and this process's alone; removed again when left empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with exclusive(folder):
+            yield folder
+    finally:
+        with suppress(OSError):
+            if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+                shutil.rmtree(folder)
 
 
 def _put(

@@ -49,8 +49,8 @@ class MiningSettings:
         margin: 'ratio', 'distance' or 'absolute' (Artetxe and Schwenk 2019, sec. 3.1).
         retrieval: 'intersection' (each is the other's best), 'forward', 'backward' or 'max'.
         threshold: least margin of a pair; 'auto' takes the one of the largest F1, known from gold
-            pairs or estimated; 'precision' the lowest that reaches `precision`, without gold by the
-            cautious reading of the null model.
+            pairs or estimated; 'precision' the lowest that reaches `precision`, without gold the
+            lowest at which that is believed with a probability of 0.95.
         precision: wanted share of right pairs.
         block_items: items asked for at one time: what a kill costs and, with the answers, what is
             held in memory.
@@ -221,8 +221,7 @@ def _threshold(
     if not len(last):
         return None, wanted
     if wanted is not None:
-        enough = np.flatnonzero(model.precisions(margin[last], cautious=True) >= wanted)
-        return (float(margin[last[enough[-1]]]) if len(enough) else None), wanted
+        return model.promising(wanted, seed=settings.seed), wanted
     precision = model.precisions(margin[last])
     # F1 is 2 right / (pairs + findable); the number of findable ones is the same everywhere.
     f1 = 2 * precision * (last + 1) / (last + 1 + model.findable)

@@ -20,9 +20,8 @@ from isogloss.types import Sequences, Vectors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isogloss.search.sequence_index import SequenceIndex
+    from isogloss.search.index_protocol import SearchIndex
     from isogloss.search.store import Filter
-    from isogloss.search.vector_index import VectorIndex
     from isogloss.types import FloatArray, Hits
 
 __all__ = ["IndexSide", "SequenceSide", "Side", "VectorSide", "check_sides"]
@@ -166,7 +165,7 @@ class IndexSide:
     What a search misses is missing from the pairs; `check_exactness` of the index says how much.
 
     Args:
-        index: as it was opened; later writes are not seen.
+        index: as it was opened; what is written later is not mined.
         filter: which of its items count.
         candidates: of its search.
 
@@ -176,15 +175,15 @@ class IndexSide:
 
     def __init__(
         self,
-        index: SequenceIndex | VectorIndex,
+        index: SearchIndex,
         *,
         filter: Filter | None = None,
         candidates: int | None = None,
     ) -> None:
         self._index, self._filter, self._candidates = index, filter, candidates
-        self._ids = tuple(_chosen_ids(index, filter))
+        self._ids = tuple(index.ids(filter))
         if not self._ids:
-            raise ValueError(f"{index.store.folder} holds no item to mine among")
+            raise ValueError(f"{index.shown} holds no item to mine among")
 
     @property
     def ids(self) -> Sequence[str]:
@@ -194,23 +193,21 @@ class IndexSide:
     @cached_property
     def described(self) -> dict[str, Any]:
         """Similarity, encoder, candidates, commit of the index and a checksum of the ids."""
-        vectors = self._index.store.kind == "vectors"
+        vectors = self._index.kind == "vectors"
         return {
             "similarity": "cosine" if vectors else "seqsim",
             "made_by": self._index.made_by,
             "candidates": self._candidates,
-            "commit": self._index.store.commit.sha256,
+            "commit": self._index.stamp,
             "content": _checksum(self._ids),
         }
 
     def asked(self, start: int, stop: int) -> Vectors | Sequences:
         """What the index holds of these items."""
-        from isogloss.search.vector_index import VectorIndex
-
         ids = self._ids[start:stop]
         steps = [self._index.steps(id) for id in ids]
         made_by = self._index.made_by
-        if isinstance(self._index, VectorIndex):
+        if self._index.kind == "vectors":
             return Vectors(ids, np.concatenate(steps), made_by)
         return Sequences.from_list(
             ids, steps, step_seconds=self._index.step_seconds, made_by=made_by
@@ -230,8 +227,14 @@ def check_sides(a: Side, b: Side) -> None:
     """Refuse sides whose items cannot be compared.
 
     Raises:
-        ValueError: another encoder or similarity, or ids that repeat within a side.
+        ValueError: another encoder or similarity, ids that repeat within a side, or the same items
+            on both sides.
     """
+    if a.described == b.described:
+        raise ValueError(
+            "both sides hold the same items, and every item would find itself; name two corpora, "
+            "or two varieties of one"
+        )
     for name in ("similarity", "made_by"):
         if a.described[name] != b.described[name]:
             raise ValueError(
@@ -245,21 +248,14 @@ def check_sides(a: Side, b: Side) -> None:
             raise ValueError(f"{len(side.ids) - len(set(side.ids))} ids of one side repeat")
 
 
-def _chosen_ids(index: SequenceIndex | VectorIndex, filter: Filter | None) -> list[str]:
-    store = index.store
-    found: list[str] = []
-    for segment, mask in zip(store.segments, store.chosen(filter), strict=True):
-        rows = range(segment.count) if mask is None else np.flatnonzero(mask).tolist()
-        found += [segment.id(row) for row in rows]
-    return found
-
-
 def _rows_of(hits: Hits, row: dict[str, int], k: int) -> Neighbours:
     columns = np.full((len(hits.query_ids), k), -1, np.int64)
     scores = np.zeros((len(hits.query_ids), k), np.float32)
     for query, (ids, values) in enumerate(zip(hits.ids, hits.scores, strict=True)):
-        columns[query, : len(ids)] = [row[id] for id in ids]
-        scores[query, : len(ids)] = values
+        # An engine may hold items of later writers, which are no part of the side.
+        here = [place for place, id in enumerate(ids) if id in row]
+        columns[query, : len(here)] = [row[ids[place]] for place in here]
+        scores[query, : len(here)] = [values[place] for place in here]
     return Neighbours(columns, scores)
 
 

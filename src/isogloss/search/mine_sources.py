@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isogloss.errors import IsoglossError, UnknownName
@@ -10,8 +11,6 @@ from isogloss.search.mine_sides import IndexSide, SequenceSide, VectorSide
 from isogloss.search.open import is_index, open_index
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from isogloss.search.mine_sides import Side
     from isogloss.types import Item, Sequences
 
@@ -53,12 +52,12 @@ class Source:
 
 
 def open_source(
-    path: Path, encoded: Path, options: SourceOptions, *, variety: str | None = None
+    path: Path | str, encoded: Path, options: SourceOptions, *, variety: str | None = None
 ) -> Source:
     """The side that `path` names.
 
     Args:
-        path: folder of an index; manifest, or the folder that holds it; or a folder that
+        path: folder or URL of an index; manifest, or the folder that holds it; or a folder that
             `isogloss speech encode --out FOLDER/` wrote.
         encoded: folder for the steps of a manifest's items; the same call goes on with it.
         options: what the command line said.
@@ -72,6 +71,7 @@ def open_source(
     """
     if is_index(path):
         return _of_index(path, options, variety)
+    path = Path(path)
     if (path / "sequences.json").is_file():
         if variety is not None:
             raise IsoglossError(
@@ -84,21 +84,22 @@ def open_source(
     return _of_manifest(path, encoded, options, variety)
 
 
-def _of_index(path: Path, options: SourceOptions, variety: str | None) -> Source:
-    if options.pool or options.center:
-        raise ValueError(
-            f"{path} is an index, whose similarity and centre were chosen when it was built; "
-            "pooling and centring are for manifests and encoded folders"
-        )
+def _of_index(path: Path | str, options: SourceOptions, variety: str | None) -> Source:
     from isogloss.search.store import Filter
 
     index = open_index(path)
+    if options.pool or options.center:
+        raise ValueError(
+            f"{index.shown} is an index, whose similarity and centre were chosen when it was "
+            "built; pooling and centring are for manifests and encoded folders"
+        )
     side = IndexSide(
         index,
         filter=None if variety is None else Filter(varieties=(variety,)),
         candidates=options.candidates,
     )
-    return Source(side, tuple(index.item(id) for id in side.ids))
+    items = index.items(side.ids)
+    return Source(side, tuple(items[id] for id in side.ids if id in items))
 
 
 def _of_manifest(path: Path, encoded: Path, options: SourceOptions, variety: str | None) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import threading
 import time
@@ -22,12 +23,13 @@ from isogloss.scores.seqsim_blocks import thread_count
 from isogloss.search.encoding import check_sequences, rebuilt_steps
 from isogloss.search.index_settings import IndexSettings
 from isogloss.search.sequence_answers import checked_exactness, ranking_of
-from isogloss.search.sequence_build import encoded_parts, new_folder
+from isogloss.search.sequence_build import encoded_parts
 from isogloss.search.sequence_exact import exhaustive
 from isogloss.search.sequence_search import Answer, Effort, SequenceSearch
 from isogloss.search.sequence_segments import PER_ITEM, parts_of_segments, write_parts
 from isogloss.search.step_sample import sample_steps
 from isogloss.search.store import Store, Writer
+from isogloss.search.store_folder import new_folder
 from isogloss.search.stored_index import StoredIndex
 from isogloss.search.units import Units, train_units
 from isogloss.types import Sequences
@@ -89,8 +91,9 @@ class SequenceIndex(StoredIndex):
         self._take(store)
 
     def _take(self, store: Store) -> None:
-        self.store = store
-        self._engine: SequenceSearch | None = None
+        with self._lock:
+            self.store = store
+            self._engine: SequenceSearch | None = None
 
     @classmethod
     def build(
@@ -192,12 +195,12 @@ class SequenceIndex(StoredIndex):
             replace: an id that is here already takes the new sequence; else that is refused.
 
         Raises:
-            ValueError: another D or `made_by` than the index, or as `build`.
+            ValueError: another D, `made_by` or `step_seconds` than the index, or as `build`.
             MissingExtra: numba is absent.
         """
         pieces = [sequences] if isinstance(sequences, Sequences) else sequences
         parts = encoded_parts(
-            (self._checked(piece) for piece in pieces), items, self.units, self.settings
+            (self._fitting(piece) for piece in pieces), items, self.units, self.settings
         )
         return self.append_parts(parts, replace=replace)
 
@@ -295,20 +298,15 @@ class SequenceIndex(StoredIndex):
             UnknownName: the filter asks for what no item has.
             MissingExtra: numba is absent.
         """
-        answers = self.answers(
-            queries,
-            k,
-            filter=filter,
-            candidates=candidates,
-            first=first,
-            budget_ms=budget_ms,
-            exact=exact,
-            threads=threads,
+        engine = self._search()
+        allowed = engine.allowed(filter)
+        answers = self._answers(
+            engine, queries, k, allowed, (candidates, first, budget_ms), exact, threads
         )
         # Scores of units are no SeqSim, however many of them.
         kept = self.settings.residuals != "none"
-        everything = int(np.count_nonzero(self._allowed(filter))) if kept else None
-        return ranking_of(self.store, queries, k, answers, everything)
+        everything = int(np.count_nonzero(allowed)) if kept else None
+        return ranking_of(engine.store, queries, k, answers, everything)
 
     def answers(
         self,
@@ -323,6 +321,22 @@ class SequenceIndex(StoredIndex):
         threads: int | None = None,
     ) -> list[Answer]:
         """What `search_ranked` found, with the time and the size of every stage."""
+        engine = self._search()
+        effort = (candidates, first, budget_ms)
+        return self._answers(engine, queries, k, engine.allowed(filter), effort, exact, threads)
+
+    def _answers(
+        self,
+        engine: SequenceSearch,
+        queries: Sequences,
+        k: int,
+        allowed: npt.NDArray[np.bool_],
+        effort: tuple[int | None, int | None, float | None],
+        exact: bool,
+        threads: int | None,
+    ) -> list[Answer]:
+        """`effort` is candidates, first and budget_ms, each None for the default."""
+        candidates, first, budget_ms = effort
         for name, value in (("k", k), ("candidates", candidates), ("first", first)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -332,8 +346,6 @@ class SequenceIndex(StoredIndex):
         check_sequences(queries, self.dimensions)
         workers = thread_count(threads)
         pool = self._threads(workers) if workers > 1 else None
-        engine = self._search()
-        allowed = self._allowed(filter)
         if exact:
             everything = int(np.count_nonzero(allowed))
             found = exhaustive(engine, queries, k, allowed, pool)
@@ -342,8 +354,8 @@ class SequenceIndex(StoredIndex):
 
         def one(number: int, own: ThreadPoolExecutor | None) -> Answer:
             deadline = None if budget_ms is None else time.perf_counter() + budget_ms / 1e3
-            effort = Effort(self.settings.soft, *sizes, deadline)
-            return engine.answer(queries[number], k, allowed, effort, own, workers)
+            how = Effort(self.settings.soft, *sizes, deadline)
+            return engine.answer(queries[number], k, allowed, how, own, workers)
 
         if pool is None or len(queries) < workers:
             return [one(number, pool) for number in range(len(queries))]
@@ -368,6 +380,14 @@ class SequenceIndex(StoredIndex):
             ValueError: there is no query, or as `search`.
         """
         return checked_exactness(self, queries, k=k, sample=sample, seed=seed)
+
+    def figures(self) -> dict[str, int]:
+        """Segments, units, and bytes of all files, with and without the residuals of steps."""
+        figures = super().figures()
+        arrays = (pair for segment in self.store.segments for pair in segment.arrays.items())
+        kept = sum(array.nbytes for name, array in arrays if name.startswith("residual_"))
+        units = {"units": len(self.units.prototypes)}
+        return {**units, **figures, "bytes_without_residuals": figures["bytes"] - kept}
 
     def steps(self, id: str) -> FloatArray:
         """The steps of `id`: (T, D) float32, as they were encoded, up to rounding of residuals."""
@@ -425,8 +445,10 @@ class SequenceIndex(StoredIndex):
             if segment.name != name:
                 continue
             error = float(segment.arrays["errors"].mean())
-            explained = (self.units.spread - error) / (self.units.spread - self.units.error)
-            if explained < _ADVISE_BELOW:
+            # Training steps that were all alike left units nothing to explain.
+            room = max(self.units.spread - self.units.error, 1e-6)
+            explained = (self.units.spread - error) / room
+            if explained < _ADVISE_BELOW and error > self.units.error + 1e-6:
                 _LOG.warning(
                     "the units explain %.0f %% of what they explain of the steps they were trained "
                     "on; build the index anew to find the %d new items as well as the others",
@@ -448,13 +470,6 @@ class SequenceIndex(StoredIndex):
                 self._pool_of = (count, os.getpid())
             return self._pool
 
-    def _allowed(self, filter: Filter | None) -> npt.NDArray[np.bool_]:
-        masks = [
-            np.ones(segment.count, dtype=np.bool_) if mask is None else mask
-            for segment, mask in zip(self.store.segments, self.store.chosen(filter), strict=True)
-        ]
-        return np.concatenate([np.zeros(0, dtype=np.bool_), *masks])
-
     def _checked(self, sequences: Sequences) -> Sequences:
         if sequences.made_by != self.made_by and len(sequences):
             raise ValueError(
@@ -462,3 +477,13 @@ class SequenceIndex(StoredIndex):
                 "cosines between two encoders mean nothing"
             )
         return sequences
+
+    def _fitting(self, sequences: Sequences) -> Sequences:
+        own, other = self.step_seconds, sequences.step_seconds
+        known = own is not None and other is not None and len(sequences) > 0
+        if known and not math.isclose(own or 0, other or 0, rel_tol=1e-3):
+            raise ValueError(
+                f"a step of '{sequences.ids[0]}' is {other} seconds, one of the index {own}; "
+                "encode with the same encoder and layer"
+            )
+        return self._checked(sequences)

@@ -23,7 +23,7 @@ from isogloss.search.units import centred_directions
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-    from isogloss.search.store import Store
+    from isogloss.search.store import Filter, Store
     from isogloss.search.units import Units
     from isogloss.types import FloatArray
 
@@ -77,6 +77,7 @@ class SequenceSearch:
     """What searching needs of one snapshot, made once: views, idf, lengths; threads may share it.
 
     Attributes:
+        store: the snapshot.
         units: of the index.
         arrays: of every segment, by name.
         firsts: (segments + 1,) row with which every segment begins.
@@ -85,6 +86,7 @@ class SequenceSearch:
     """
 
     def __init__(self, store: Store, units: Units) -> None:
+        self.store = store
         self.units = units
         self.arrays = [
             {name: np.asarray(array) for name, array in segment.arrays.items()}
@@ -97,6 +99,14 @@ class SequenceSearch:
         lengths = [np.diff(arrays["step_offsets"]) for arrays in self.arrays]
         self.lengths = np.concatenate([np.zeros(0, np.int64), *lengths])
         self._shrink = self._inverse_norms()
+
+    def allowed(self, filter: Filter | None) -> npt.NDArray[np.bool_]:
+        """Which rows are alive and let through: (N,)."""
+        masks = [
+            np.ones(segment.count, dtype=np.bool_) if mask is None else mask
+            for segment, mask in zip(self.store.segments, self.store.chosen(filter), strict=True)
+        ]
+        return np.concatenate([np.zeros(0, dtype=np.bool_), *masks])
 
     def answer(
         self,

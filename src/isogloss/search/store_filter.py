@@ -95,7 +95,10 @@ class Filter:
                 object.__setattr__(self, name, seconds_of(value, name))
         after, before = self.span
         if after >= before:
-            raise ValueError(f"no time is at or after {self.after} and before {self.before}")
+            raise ValueError(
+                f"no time is at or after {_shown(after)} and before {_shown(before)}; after must "
+                "be the earlier of the two"
+            )
 
     @property
     def names(self) -> tuple[tuple[str, ...], ...]:
@@ -111,6 +114,13 @@ class Filter:
 
     def __bool__(self) -> bool:
         return any(self.names) or self.after is not None or self.before is not None
+
+
+def _shown(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (OverflowError, ValueError, OSError):  # a number of seconds beyond the year 9999
+        return str(seconds)
 
 
 def masks_of(

@@ -27,8 +27,8 @@ class IndexLocked(IsoglossError):
     def __init__(self, folder: Path, pid: int | None) -> None:
         who = "another process" if pid is None else f"process {pid}"
         super().__init__(
-            f"{folder}: {who} is writing to this index; wait until it has ended, or let the "
-            "writer wait with a timeout"
+            f"{folder}: {who} is writing there; wait until it has ended and repeat, or "
+            "let the writer wait with a timeout"
         )
         self.folder = folder
         self.pid = pid

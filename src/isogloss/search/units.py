@@ -98,11 +98,10 @@ class Units:
         return found
 
     def _assign_block(self, steps: FloatArray) -> npt.NDArray[np.int64]:
-        directions, norms = centred_directions(steps, self.mean)
+        directions, _ = centred_directions(steps, self.mean)
         best = _best_units(directions, self.centroids)
-        best[norms == 0] = self.count
-        if self.mean.any():
-            best[~steps.any(axis=1)] = self.count
+        # Not steps that equal the mean: they point somewhere, and must not come back as zeros.
+        best[~steps.any(axis=1)] = self.count
         return best
 
     def nearest(self, steps: FloatArray, count: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
@@ -156,10 +155,13 @@ def train_units(
     mean = np.zeros(steps.shape[1])
     if settings.center and len(steps):
         mean = steps.mean(axis=0, dtype=np.float64)
+    real = steps.any(axis=1)
     directions, norms = centred_directions(steps, mean)
-    real = norms > 0
-    if settings.center:
-        real &= steps.any(axis=1)
+    if not norms[real].any():
+        # All steps are alike: what they have in common is all there is.
+        mean = np.zeros(steps.shape[1])
+        directions, norms = centred_directions(steps, mean)
+    real &= norms > 0
     directions = directions[real]
     rng = np.random.default_rng(settings.seed)
     if not len(directions):

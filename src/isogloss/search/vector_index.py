@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from isogloss.errors import IsoglossError
 from isogloss.search.ranking import Ranking
 from isogloss.search.store import Store, Writer
+from isogloss.search.store_folder import new_folder
 from isogloss.search.stored_index import StoredIndex
 from isogloss.search.vector_nearest import centred_unit_rows, check_finite
 from isogloss.search.vector_scan import SegmentRows, ranked
@@ -24,7 +26,6 @@ from isogloss.types import Hits, Measurement, Vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from isogloss.search.store import Filter
     from isogloss.types import FloatArray, Item
@@ -70,7 +71,7 @@ class VectorIndex(StoredIndex):
     @classmethod
     def build(
         cls,
-        folder: Path,
+        folder: str | Path,
         vectors: Vectors | Iterable[Vectors],
         items: Iterable[Item],
         *,
@@ -111,18 +112,20 @@ class VectorIndex(StoredIndex):
                 f"centre is {centre.shape} for vectors of {first[0].values.shape[1]} dimensions"
             )
         described = {"vectors": asdict(settings), "made_by": first[0].made_by}
-        store = Store.create(
-            folder,
-            kind=VECTOR_KIND,
-            settings=described,
-            shared={"centre": centre.astype(np.float32)},
-        )
-        index = cls(store)
-        index._write([first], chunks, replace=False)
-        return index
+        with new_folder(Path(folder)) as building:
+            index = cls(
+                Store.create(
+                    building,
+                    kind=VECTOR_KIND,
+                    settings=described,
+                    shared={"centre": centre.astype(np.float32)},
+                )
+            )
+            index._write([first], chunks, replace=False)
+        return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: str | Path) -> Self:
         """The index in `folder`, as it was last committed; nothing is read but the commit.
 
         Raises:

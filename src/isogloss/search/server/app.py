@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,9 @@ async def _warm_up(state: State) -> None:
         # It stays not ready, and says why; a load balancer then sends nobody.
         access_log.exception("warm-up failed")
         return
+    # What is there by now stays: looking through it for garbage again and again is in vain.
+    gc.collect()
+    gc.freeze()
     state.ready = True
     state.metrics.ready.set(1)
     access_log.info("ready", extra={"fields": {"items": state.live.now.count}})
@@ -180,9 +184,19 @@ def _write_noise(path: Any) -> None:
 
 async def _watch(state: State) -> None:
     """Open a new commit soon after it was made."""
+    said = ""
     while True:
         await asyncio.sleep(state.settings.reload_seconds)
-        if await asyncio.to_thread(state.live.changed):
+        try:
+            changed = await asyncio.to_thread(state.live.changed)
+        except (IsoglossError, ValueError, OSError) as error:
+            # A folder or a server may be away for a while; the next look finds it again.
+            if str(error) != said:
+                said = str(error)
+                access_log.warning("index cannot be looked at", exc_info=True)
+            continue
+        said = ""
+        if changed:
             await reopen(state)
 
 

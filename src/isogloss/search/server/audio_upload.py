@@ -6,15 +6,14 @@ the limit is reached, whatever its header says. Only one block of sound is in me
 
 from __future__ import annotations
 
-import io
-import wave
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isogloss.corpora.audio import mono_blocks
 from isogloss.corpora.audio_formats import BrokenAudio
-from isogloss.errors import AudioError, MissingExtra
+from isogloss.errors import AudioError
 from isogloss.search.server.problems import Problem
 
 if TYPE_CHECKING:
@@ -22,28 +21,36 @@ if TYPE_CHECKING:
 
     from isogloss.types import FloatArray
 
-__all__ = ["RATE_HZ", "audio_problem", "decode_upload", "wav_bytes"]
+__all__ = ["RATE_HZ", "audio_problem", "decode_upload", "wav_bytes", "wav_of_pcm"]
 
 RATE_HZ = 16000
 _BLOCK_SECONDS = 1.0
+# RIFF, fmt with its code of what a sample is, data.
+_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+_INTEGER, _FLOAT = 1, 3
 
 
-def decode_upload(path: Path, out: Path, *, max_seconds: float) -> float:
+def decode_upload(
+    path: Path, out: Path, *, max_seconds: float, pcm: bytearray | None = None
+) -> float:
     """Write the recording at `path` to `out` as WAV; its seconds.
+
+    Args:
+        path: of an untrusted recording.
+        out: becomes a WAV of 16 kHz, mono, float32.
+        max_seconds: more is refused.
+        pcm: the same samples are appended to it in 16 bits, for `wav_of_pcm`.
 
     Raises:
         Problem: 413 when it lasts longer than `max_seconds`; 422 when it is damaged, holds no
             sound, or is none of the formats that are read.
     """
-    try:
-        import soundfile
-    except ImportError as error:
-        raise MissingExtra("speech", "soundfile") from error
     most = int(max_seconds * RATE_HZ)
     heard = 0
-    with soundfile.SoundFile(
-        str(out), "w", samplerate=RATE_HZ, channels=1, format="WAV", subtype="FLOAT"
-    ) as wav:
+    # Not by libsndfile, which waits for the disk when a file is closed; this one lives for
+    # milliseconds.
+    with out.open("wb") as wav:
+        wav.write(_wav_header(0, _FLOAT, 4))
         try:
             for block in mono_blocks(path, untrusted=True, block_seconds=_BLOCK_SECONDS):
                 heard += len(block)
@@ -54,9 +61,13 @@ def decode_upload(path: Path, out: Path, *, max_seconds: float) -> float:
                         f"the recording lasts longer than {max_seconds:g} s; cut it",
                         param="file",
                     )
-                wav.write(block)
+                wav.write(block.astype("<f4", copy=False).tobytes())
+                if pcm is not None:
+                    pcm += _pcm_of(block)
         except AudioError as error:
             raise audio_problem(error) from error
+        wav.seek(0)
+        wav.write(_wav_header(heard, _FLOAT, 4))
     if not heard:
         raise Problem(422, "bad_audio", "the recording holds no sound", param="file")
     return heard / RATE_HZ
@@ -69,13 +80,23 @@ def audio_problem(error: AudioError) -> Problem:
     return Problem(422, code, f"the recording cannot be used: {error.problem}", param="file")
 
 
-def wav_bytes(samples: FloatArray, sample_rate_hz: int = RATE_HZ) -> bytes:
-    """(S,) samples in [-1, 1] as 16-bit mono WAV; values outside are clipped."""
-    pcm = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
-    out = io.BytesIO()
-    with wave.open(out, "wb") as handle:
-        handle.setnchannels(1)
-        handle.setsampwidth(2)
-        handle.setframerate(sample_rate_hz)
-        handle.writeframes(pcm.tobytes())
-    return out.getvalue()
+def wav_bytes(samples: FloatArray) -> bytes:
+    """(S,) samples in [-1, 1] of 16 kHz as 16-bit mono WAV; values outside are clipped."""
+    return wav_of_pcm(_pcm_of(samples))
+
+
+def wav_of_pcm(pcm: bytes | bytearray) -> bytes:
+    """16-bit samples of 16 kHz, mono, as WAV."""
+    return _wav_header(len(pcm) // 2, _INTEGER, 2) + pcm
+
+
+def _pcm_of(samples: FloatArray) -> bytes:
+    pcm: bytes = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2").tobytes()
+    return pcm
+
+
+def _wav_header(count: int, code: int, width: int) -> bytes:
+    """The 44 bytes before `count` samples of `width` bytes."""
+    size = count * width
+    shape = (16, code, 1, RATE_HZ, RATE_HZ * width, width, 8 * width)
+    return _HEADER.pack(b"RIFF", 36 + size, b"WAVE", b"fmt ", *shape, b"data", size)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from isogloss.varieties.table import builtin_table
 
 if TYPE_CHECKING:
-    from isogloss.search.store import Store
+    from isogloss.search.index_protocol import SearchIndex
     from isogloss.types import Item, Variety
 
 __all__ = ["Census", "census_of", "place_of", "variety_of"]
@@ -24,28 +22,17 @@ class Census:
     sites: tuple[dict[str, Any], ...]
 
 
-def census_of(store: Store) -> Census:
-    """The census of one commit; reads codes, and one item of each site for its place."""
+def census_of(index: SearchIndex) -> Census:
+    """The census of one commit; reads counts, and one item of each site for its place."""
     varieties: dict[str, int] = {}
     sites: dict[tuple[str, str], int] = {}
-    examples: dict[tuple[str, str], Item] = {}
-    for segment in store.segments:
-        tables = segment.tables
-        width = len(tables["variety"]) + 1
-        # -1 stands for 'no value'; one number for each pair of site and variety.
-        pairs = (segment.codes["site"].astype(np.int64) + 1) * width + segment.codes["variety"] + 1
-        rows = np.flatnonzero(segment.alive)
-        values, first, counts = np.unique(pairs[rows], return_index=True, return_counts=True)
-        for value, at, count in zip(values.tolist(), first.tolist(), counts.tolist(), strict=True):
-            site_code, variety_code = divmod(value, width)
-            variety = tables["variety"][variety_code - 1] if variety_code else ""
-            varieties[variety] = varieties.get(variety, 0) + count
-            if not site_code:
-                continue
-            key = (tables["site"][site_code - 1], variety)
-            sites[key] = sites.get(key, 0) + count
-            if key not in examples:
-                examples[key] = segment.item(int(rows[at]))
+    examples: dict[tuple[str, str], str] = {}
+    for group in index.groups():
+        varieties[group.variety] = varieties.get(group.variety, 0) + group.items
+        if group.site is not None:
+            sites[group.site, group.variety] = group.items
+            examples[group.site, group.variety] = group.example
+    items = index.items(list(examples.values()))
     variety_rows = []
     for code, count in _most_first(varieties):
         row = variety_of(code)
@@ -62,7 +49,8 @@ def census_of(store: Store) -> Census:
         )
     site_rows = []
     for key, count in _most_first(sites):
-        latitude, longitude = place_of(examples[key])
+        example = items.get(examples[key])
+        latitude, longitude = place_of(example) if example else (None, None)
         site_rows.append(
             {
                 "site": key[0],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isogloss.search.server.question import MOST_NAMES
+from isogloss.search.server.question import LONGEST_TEXT, MOST_NAMES
 from isogloss.search.server.schemas import ErrorBody
 
 __all__ = [
@@ -63,13 +63,14 @@ def _query(name: str, schema: dict[str, Any], rest: dict[str, Any]) -> dict[str,
     }
 
 
-_ID = {"type": "string", "minLength": 1, "description": "Id of an item of the index."}
+_WORDS = {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}
+_ID = {**_WORDS, "description": "Id of an item of the index."}
 _FILE = {
     "type": "string",
     "format": "binary",
     "description": "WAV, FLAC, Ogg, Opus, MP3, MP4, M4A, WebM, AIFF, AU or AAC.",
 }
-_TEXT = {"type": "string", "minLength": 1, "description": "Text that is encoded."}
+_TEXT = {**_WORDS, "description": "Text that is encoded."}
 
 
 def search_body(*, text: bool, max_hits: int) -> dict[str, Any]:

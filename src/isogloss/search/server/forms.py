@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from isogloss.search.server.problems import Problem
+from isogloss.search.server.problems import Problem, client_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,9 @@ __all__ = ["Body", "read_body"]
 
 _MOST_FIELDS = 256
 _FIELD_BYTES = 64 * 1024
+_FORM_BYTES = 1024 * 1024
+# A value of JSON takes two bytes on the wire and about fifty in memory.
+_MOST_JSON_MARKS = 100_000
 
 
 @dataclass
@@ -61,7 +64,7 @@ async def read_body(request: Request, scratch: Scratch, *, max_upload_bytes: int
 
     Raises:
         Problem: 415 for another content type, 400 for a malformed body, 413 for a larger file;
-            408 and 413 of `BodyGuard`; 400 when the client has gone.
+            408 and 413 of `BodyGuard`; 499 when the client has gone.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind == b"multipart/form-data":
@@ -82,10 +85,14 @@ async def read_body(request: Request, scratch: Scratch, *, max_upload_bytes: int
             return form.body
     if kind == b"application/x-www-form-urlencoded":
         text = b"".join([chunk async for chunk in _chunks(request)])
+        if len(text) > _FORM_BYTES:
+            raise Problem(413, "too_large", f"the fields are larger than {_FORM_BYTES} bytes")
         with _failing("a URL-encoded form"):
             return _urlencoded(text)
     if kind == b"application/json" or kind.endswith(b"+json"):
         text = b"".join([chunk async for chunk in _chunks(request)])
+        if sum(text.count(mark) for mark in (b",", b"[", b"{")) > _MOST_JSON_MARKS:
+            raise Problem(400, "bad_body", f"more than {_MOST_JSON_MARKS} values in the JSON")
         with _failing("JSON"):
             value = json.loads(text, parse_constant=_no_constant)
         if not isinstance(value, dict):
@@ -107,7 +114,7 @@ async def _chunks(request: Request) -> Any:
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
-            raise Problem(400, "disconnected", "the connection ended before the body did")
+            raise client_gone()
         if message.get("body"):
             yield message["body"]
         if not message.get("more_body", False):
@@ -129,6 +136,7 @@ class _Form:
         self._text = bytearray()
         self._handle: BinaryIO | None = None
         self._count = 0
+        self._text_bytes = 0
 
     def callbacks(self) -> Any:
         """Names of the parser's events to what is done."""
@@ -179,6 +187,11 @@ class _Form:
             if len(self._text) + len(data) > _FIELD_BYTES:
                 raise Problem(
                     413, "too_large", f"a field is larger than {_FIELD_BYTES} bytes", close=True
+                )
+            self._text_bytes += len(data)
+            if self._text_bytes > _FORM_BYTES:
+                raise Problem(
+                    413, "too_large", f"the fields are larger than {_FORM_BYTES} bytes", close=True
                 )
             self._text.extend(data)
             return

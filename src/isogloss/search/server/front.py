@@ -5,12 +5,14 @@ Written as plain ASGI, so that bodies stream through it.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import re
 import secrets
 import time
 from typing import TYPE_CHECKING
 
+from isogloss.search.index_protocol import IndexUnavailable
 from isogloss.search.server.limits import BodyGuard
 from isogloss.search.server.logs import access_log
 from isogloss.search.server.problems import Problem, problem_response
@@ -26,6 +28,7 @@ OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/openapi.json"})
 """Paths that need no token: what a load balancer asks, and the page, which asks for the token."""
 
 _STATIC = "/static/"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _SECURITY_HEADERS = (
     # The page brings a policy of its own; nothing else here is to be shown as a page.
@@ -61,6 +64,10 @@ class _Exchange:
         self._scope = scope
         self._send = send
         self._state = state
+        self._method = scope["method"]
+        # An answer to HEAD is that to GET; the server below leaves its content out.
+        if self._method == "HEAD":
+            self._scope = scope = {**scope, "method": "GET"}
         self._headers = {name.lower(): value for name, value in scope["headers"]}
         length = self._headers.get(b"content-length", b"0")
         promised = int(length) if length.isdigit() and len(length) < 20 else None
@@ -77,15 +84,27 @@ class _Exchange:
 
     async def run(self, app: ASGIApp, token: bytes | None) -> None:
         try:
+            self._check_framing()
             if token is not None:
                 self._check_token(token)
             await app(self._scope, self._guard, self._out)
         except Problem as problem:
             await self._fail(problem)
-        except Exception:  # the last place that can answer: 500, and the log says why
+        except IndexUnavailable as error:
+            # Which server that is belongs into the log alone.
+            access_log.warning(str(error), extra={"fields": self._fields()})
+            if self._status:
+                raise
+            message = "the index does not answer now; try again"
+            await self._fail(Problem(503, "index_unavailable", message, retry_seconds=5))
+        except Exception as error:  # the last place that can answer: 500, and the log says why
             access_log.exception("error", extra={"fields": self._fields()})
             if self._status:
                 raise  # half an answer has left; only ending the connection tells the client
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                message = "the server has no room for uploads; try again later"
+                await self._fail(Problem(503, "no_room", message, retry_seconds=30, close=True))
+                return
             await self._fail(
                 Problem(500, "internal_error", "the server made a mistake; see its log")
             )
@@ -93,18 +112,28 @@ class _Exchange:
             self._guard.let_go()
             self._log()
 
+    def _check_framing(self) -> None:
+        # Whoever stands before this server may have understood such a body otherwise.
+        if b"transfer-encoding" in self._headers and (
+            b"content-length" in self._headers or self._scope.get("http_version") == "1.0"
+        ):
+            message = "a body has a Content-Length or, in HTTP/1.1, a Transfer-Encoding, not both"
+            raise Problem(400, "bad_request", message, close=True)
+
     def _check_token(self, token: bytes) -> None:
         path = self._scope["path"]
         if path in OPEN_PATHS or path.startswith(_STATIC):
             return
         if self._scope["method"] == "OPTIONS" and b"origin" in self._headers:
             return  # browsers ask without it whether they may send it
-        scheme, _, given = self._headers.get(b"authorization", b"").partition(b" ")
+        sent = [value for name, value in self._scope["headers"] if name == b"authorization"]
+        # Of two, another server may believe the other one.
+        scheme, _, given = (sent[0] if len(sent) == 1 else b"").partition(b" ")
         # Compared whatever the scheme is, in a time that does not tell how much is right.
         same = hmac.compare_digest(given.strip(b" \t"), token)
         if same and scheme.lower() == b"bearer":
             return
-        asked = "a wrong token" if given else "no token"
+        asked = "a wrong token" if given else "no token" if not sent else "no single token"
         raise Problem(
             401,
             "invalid_token",
@@ -156,7 +185,7 @@ class _Exchange:
         client = self._scope.get("client")
         return {
             "request_id": self._id.decode("ascii"),
-            "method": self._scope["method"][:16],
+            "method": self._method[:16],
             "route": self._route(),
             "client": client[0] if client else None,
         }
@@ -164,9 +193,7 @@ class _Exchange:
     def _log(self) -> None:
         seconds = time.perf_counter() - self._began
         code = self._code or self._scope["state"].get("problem", "")
-        self._state.metrics.answered(
-            self._route(), self._scope["method"], self._status or 499, seconds
-        )
+        self._state.metrics.answered(self._route(), self._method, self._status or 499, seconds)
         if code:
             self._state.metrics.rejected(code)
         fields = {

@@ -65,7 +65,8 @@ def _seconds(snapshot: Snapshot, item: Item) -> float | None:
     step = snapshot.index.step_seconds
     if step is None or item.audio is None:
         return None
-    return round(snapshot.step_count(item.id) * step, 3)
+    count = snapshot.step_count(item.id)
+    return None if count is None else round(count * step, 3)
 
 
 class ItemSounds:

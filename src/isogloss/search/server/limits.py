@@ -7,7 +7,7 @@ import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from isogloss.search.server.problems import Problem
+from isogloss.search.server.problems import Problem, client_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -59,30 +59,56 @@ class Limits:
             self._metrics.inside.set(self._inside)
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self, receive: Receive) -> AsyncIterator[None]:
         """A slot to work in, waited for; everything inside has `timeout_seconds`, waiting included.
 
+        What is inside is cancelled as well when `receive` says that the client has gone.
+
         Raises:
-            Problem: 504.
+            Problem: 504, or 499 which nobody reads.
         """
+        gone = False
+
+        async def watch(deadline: asyncio.Timeout) -> None:
+            nonlocal gone
+            try:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+            except Problem:
+                return  # a body that nobody reads here is too slow or too long
+            if not deadline.expired():
+                gone = True
+                deadline.reschedule(asyncio.get_running_loop().time())
+
         try:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                self._metrics.waiting.inc()
+            async with asyncio.timeout(self._settings.timeout_seconds) as deadline:
+                watcher = asyncio.create_task(watch(deadline))
                 try:
-                    await self._slots.acquire()
+                    async with self._slot():
+                        yield
                 finally:
-                    self._metrics.waiting.dec()
-                try:
-                    yield
-                finally:
-                    self._slots.release()
+                    watcher.cancel()
         except TimeoutError as error:
+            if gone:
+                raise client_gone() from error
             raise Problem(
                 504,
                 "timeout",
                 f"no answer within {self._settings.timeout_seconds:g} s; try again, or send less",
                 retry_seconds=2,
             ) from error
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        self._metrics.waiting.inc()
+        try:
+            await self._slots.acquire()
+        finally:
+            self._metrics.waiting.dec()
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     def hold(self, size_bytes: int) -> None:
         """Count bytes of a body that are kept until its request ends (`let_go`).

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
 import threading
 from typing import TYPE_CHECKING
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from isogloss.search.server.app import reopen
+from isogloss.search.server.logs import access_log
+from isogloss.search.server.problems import Problem, rendered
 
 if TYPE_CHECKING:
     import socket
@@ -29,14 +33,23 @@ _HEADER_BYTES = 32 * 1024
 _KEEP_ALIVE_SECONDS = 15
 
 
-def protocol_with(header_seconds: float) -> type[H11Protocol]:
-    """Uvicorn's HTTP/1.1 whose connections end when headers take longer than `header_seconds`.
+def protocol_with(
+    header_seconds: float, *, read_seconds: float = 20.0, read_bytes: int = 64 * 1024
+) -> type[H11Protocol]:
+    """Uvicorn's HTTP/1.1 whose connections end when a client is too slow.
 
-    uvicorn itself waits for ever for the first byte of a connection, and for the rest of headers.
+    uvicorn itself waits for ever for the first byte of a connection, for the rest of headers, and
+    for a client that does not take its answer.
+
+    Args:
+        header_seconds: longest time that headers may take.
+        read_seconds: how often an answer that waits for its reader is looked at.
+        read_bytes: least of it that the reader must have taken since.
     """
 
     class Timed(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
+        _reader_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -44,6 +57,9 @@ def protocol_with(header_seconds: float) -> type[H11Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop()
+            if self._reader_timer is not None:
+                self._reader_timer.cancel()
+                self._reader_timer = None
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -52,6 +68,51 @@ def protocol_with(header_seconds: float) -> type[H11Protocol]:
                 self._stop()
             elif self._timer is None:
                 self._wait()
+
+        def send_400_response(self, msg: str) -> None:
+            """What is no HTTP is answered like all errors, with an id that the log has as well."""
+            name = secrets.token_hex(16)
+            access_log.info("no http", extra={"fields": {"request_id": name, "status": 400}})
+            body = rendered(Problem(400, "bad_request", "this is no valid HTTP request").body)
+            for event in (
+                h11.Response(
+                    status_code=400,
+                    headers=[
+                        ("content-type", "application/json"),
+                        ("content-length", str(len(body))),
+                        ("x-request-id", name),
+                        ("connection", "close"),
+                    ],
+                    reason=b"Bad Request",
+                ),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+            self.transport.close()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._look_at_reader(None)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._reader_timer is not None:
+                self._reader_timer.cancel()
+                self._reader_timer = None
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            if self.transport.get_write_buffer_size():
+                self.transport.abort()  # closing would wait for its reader
+
+        def _look_at_reader(self, left_before: int | None) -> None:
+            """Cut a client off that takes less of its answer than `read_bytes` in a while."""
+            left = self.transport.get_write_buffer_size()
+            if left_before is not None and left > left_before - read_bytes:
+                self.transport.abort()
+                return
+            self._reader_timer = self.loop.call_later(read_seconds, self._look_at_reader, left)
 
         def _at_work(self) -> bool:
             return self.cycle is not None and not self.cycle.response_complete
@@ -68,6 +129,8 @@ def protocol_with(header_seconds: float) -> type[H11Protocol]:
             self._timer = None
             if not self._at_work() and not self.transport.is_closing():
                 self.transport.close()
+                if self.transport.get_write_buffer_size():
+                    self.transport.abort()
 
     return Timed
 

@@ -6,13 +6,13 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from isogloss.errors import IsoglossError
 from isogloss.search.server.census import Census, census_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from isogloss.search.sequence_index import SequenceIndex
-    from isogloss.search.vector_index import VectorIndex
+    from isogloss.search.index_protocol import SearchIndex
     from isogloss.types import Item
 
 __all__ = ["Live", "Snapshot"]
@@ -20,21 +20,27 @@ __all__ = ["Live", "Snapshot"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One commit: requests that began with it end with it."""
+    """One commit: requests that began with it end with it.
 
-    index: SequenceIndex | VectorIndex
+    What others write to an engine is seen at once; version, count and census follow at `refresh`.
+    """
+
+    index: SearchIndex
     version: int
+    stamp: str
     count: int
     census: Census
 
     def item(self, item_id: str) -> Item | None:
         """The item, or None when this commit has no such."""
-        place = self.index.store.find(item_id)
-        return None if place is None else self.index.store.item(*place)
+        return self.index.items([item_id]).get(item_id)
 
-    def step_count(self, item_id: str) -> int:
-        """Steps of an item that is there."""
-        return len(self.index.steps(item_id))
+    def step_count(self, item_id: str) -> int | None:
+        """Steps of an item, or None when somebody has just deleted it."""
+        try:
+            return self.index.step_count(item_id)
+        except ValueError:
+            return None
 
 
 class Live:
@@ -45,7 +51,7 @@ class Live:
 
     def __init__(
         self,
-        opener: Callable[[], SequenceIndex | VectorIndex],
+        opener: Callable[[], SearchIndex],
         mark: Callable[[], object] | None = None,
     ) -> None:
         self._opener = opener
@@ -70,13 +76,22 @@ class Live:
 
         Raises:
             OSError, ValueError: it cannot be opened; the old snapshot stays.
+            IsoglossError: it is of another encoder now; the old snapshot stays.
         """
         with self._lock:
             seen = self._mark() if self._mark is not None else None
             index = self._opener()
             self._seen = seen
-            version = index.store.version
-            if self._snapshot is not None and self._snapshot.version == version:
+            before = self._snapshot
+            if before is not None and before.index.made_by != index.made_by:
+                raise IsoglossError(
+                    f"the index was rebuilt by {index.made_by}, the encoder here is "
+                    f"{before.index.made_by}; start the server anew"
+                )
+            # Not the version: an index built anew at the same place may have the same number.
+            if before is not None and before.stamp == index.stamp:
                 return False
-            self._snapshot = Snapshot(index, version, index.store.count, census_of(index.store))
+            self._snapshot = Snapshot(
+                index, index.version, index.stamp, len(index), census_of(index)
+            )
             return True

@@ -23,8 +23,13 @@ _PRIMITIVES = "64"
 
 
 def few_shapes_kept() -> None:
-    """Bound oneDNN's memory of shapes; of effect before torch is imported, and for it alone."""
+    """Bound oneDNN's memory of shapes, and one thread for a product of numpy.
+
+    Of effect before torch and numpy are imported. The index searches with threads of its own,
+    a query in each; threads of OpenBLAS below them only wait for one another.
+    """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _PRIMITIVES)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 async def give_back_memory() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from isogloss.search.server.problems import Problem
-from isogloss.search.server.question import single
+from isogloss.search.server.question import LONGEST_TEXT, single
 from isogloss.speech.timestamps import mean_confidence, timed_words
 from isogloss.speech.transcripts import to_srt, to_text, to_vtt, transcript_text
 
@@ -81,6 +81,8 @@ def embedding_request(body: Body, *, max_inputs: int) -> EmbeddingRequest:
         raise _bad("input", "every input must be a text that is not empty")
     if len(inputs) > max_inputs:
         raise _bad("input", f"at most {max_inputs} inputs in one request, got {len(inputs)}")
+    if any(len(entry) > LONGEST_TEXT and entry[:5].lower() != "data:" for entry in inputs):
+        raise _bad("input", f"an input that is no data: URL has at most {LONGEST_TEXT} characters")
     form = single(body, "encoding_format")
     if form not in (None, "float", "base64"):
         raise _bad("encoding_format", "encoding_format must be float or base64")
@@ -161,7 +163,8 @@ def transcription_request(body: Body) -> TranscriptionRequest:
                 "timestamp_granularities",
                 f"timestamp_granularities must be among {', '.join(_GRANULARITIES)}",
             )
-    language = single(body, "language") or _UNKNOWN_LANGUAGE
+    # It changes nothing, so nothing is wrong with it.
+    language = next(iter(body.fields.get("language", [])), None) or _UNKNOWN_LANGUAGE
     return TranscriptionRequest(
         form, str(language), "word" in wanted, not wanted or "segment" in wanted
     )

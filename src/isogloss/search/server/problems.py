@@ -10,8 +10,9 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Json", "Problem", "problem_response", "rendered"]
+__all__ = ["Json", "Problem", "client_gone", "problem_response", "rendered"]
 
+_LONGEST_MESSAGE = 500
 _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -21,8 +22,8 @@ class Problem(Exception):
     Args:
         status: HTTP status.
         code: a short name that a program can act on.
-        message: what was found and what to do.
-        param: the field of the request at fault.
+        message: what was found and what to do; the middle of a long one is left out.
+        param: the field of the request at fault, cut as well.
         retry_seconds: sent as Retry-After.
         close: the connection cannot be used again (its body was not read to the end).
         headers: further headers.
@@ -39,11 +40,14 @@ class Problem(Exception):
         close: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        # It may repeat what was sent, whose size is up to the client.
+        if len(message) > _LONGEST_MESSAGE:
+            message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
-        self.param = param
+        self.param = None if param is None else param[:100]
         self.close = close
         self.headers = dict(headers or {})
         if retry_seconds is not None:
@@ -63,6 +67,11 @@ class Problem(Exception):
                 "param": self.param,
             }
         }
+
+
+def client_gone() -> Problem:
+    """The end of a request whose client has gone; 499 stands in the log, nobody reads it."""
+    return Problem(499, "disconnected", "the connection ended before the answer did", close=True)
 
 
 class Json(Response):

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
     from isogloss.search.server.forms import Body
 
-__all__ = ["MOST_NAMES", "Question", "question_of", "single"]
+__all__ = ["LONGEST_TEXT", "MOST_NAMES", "Question", "question_of", "single"]
 
 _LISTS = {"variety": "varieties", "site": "sites", "speaker": "speakers"}
 _SINGLE = ("id", "text", "k", "after", "before")
 MOST_NAMES = 64
 """Values of one filter in one request."""
+
+LONGEST_TEXT = 10_000
+"""Characters of an id or a text in one request."""
 
 _LEAP_SECOND = re.compile(r"(:\d\d):60(?=\D|$)")
 
@@ -93,6 +96,10 @@ def _text(body: Body, name: str) -> str | None:
         return None
     if not isinstance(value, str) or not value:
         raise Problem(400, "bad_field", f"{name} must be a text that is not empty", param=name)
+    if len(value) > LONGEST_TEXT:
+        raise Problem(
+            400, "bad_field", f"{name} is longer than {LONGEST_TEXT} characters", param=name
+        )
     return value
 
 

@@ -40,12 +40,14 @@ def items_router(state: State) -> APIRouter:
         if not state.settings.serve_audio:
             raise Problem(404, "no_audio", "this server serves no recordings of items")
         with state.limits.place():
-            async with state.limits.slot():
+            async with state.limits.slot(request.receive):
                 wav = await asyncio.to_thread(state.sounds.wav, item)
         return sound_response(wav, request)
 
-    def record_of(item: Item) -> Json:
-        return Json(item_record(state.live.now, item, audio=state.settings.serve_audio))
+    async def record_of(item: Item) -> Json:
+        # An index on a server is asked over the network.
+        audio = state.settings.serve_audio
+        return Json(await asyncio.to_thread(item_record, state.live.now, item, audio=audio))
 
     # Before the route of the item itself, whose id may hold slashes.
     @router.get(
@@ -58,10 +60,10 @@ def items_router(state: State) -> APIRouter:
         state.need_ready()
         # An item may itself be called 'something/audio'; then the slash comes as %2F.
         raw: bytes = request.scope.get("raw_path") or b"/audio"
-        item = state.live.now.item(item_id)
+        item = await asyncio.to_thread(state.live.now.item, item_id)
         if item is not None and raw.endswith(b"/audio"):
             return await audio_of(request, item)
-        return record_of(_known(state, f"{item_id}/audio", shown=item_id))
+        return await record_of(await _known(state, f"{item_id}/audio", shown=item_id))
 
     @router.get(
         "/v1/items/{item_id:path}",
@@ -75,10 +77,10 @@ def items_router(state: State) -> APIRouter:
     )
     async def item(request: Request, item_id: str) -> Response:
         state.need_ready()
-        found = _known(state, item_id)
+        found = await _known(state, item_id)
         if _wants_sound(request.headers.get("accept", "")):
             return await audio_of(request, found)
-        return record_of(found)
+        return await record_of(found)
 
     return router
 
@@ -101,8 +103,8 @@ def sound_response(wav: bytes, request: Request) -> Response:
     return Response(wav[start:stop], 206, media_type="audio/wav", headers=headers)
 
 
-def _known(state: State, item_id: str, *, shown: str | None = None) -> Item:
-    item = state.live.now.item(item_id)
+async def _known(state: State, item_id: str, *, shown: str | None = None) -> Item:
+    item = await asyncio.to_thread(state.live.now.item, item_id)
     if item is None:
         name = item_id if shown is None else shown
         raise Problem(404, "no_such_item", f"the index has no item '{name}'", param="item_id")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -34,6 +34,7 @@ from isogloss.speech.transcripts import transcript_text
 from isogloss.types import Item, Sequences
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
     from isogloss.search.server.openai_shapes import TranscriptionRequest
@@ -72,10 +73,8 @@ def openai_router(state: State) -> APIRouter:
                 request, scratch, max_upload_bytes=state.settings.max_upload_bytes
             )
             asked = embedding_request(body, max_inputs=state.settings.max_inputs)
-            async with state.limits.slot():
-                vectors = await asyncio.gather(
-                    *(_vector(state, entry, scratch) for entry in asked.inputs)
-                )
+            async with state.limits.slot(request.receive):
+                vectors = await _all([_vector(state, entry, scratch) for entry in asked.inputs])
                 width = len(vectors[0])
                 if asked.dimensions not in (None, width):
                     raise Problem(
@@ -122,7 +121,7 @@ def openai_router(state: State) -> APIRouter:
                     "(own:FOLDER)",
                     param="model",
                 )
-            async with state.limits.slot():
+            async with state.limits.slot(request.receive):
                 transcript = await _transcript(state, body.upload, scratch)
             return _written(transcript, asked)
 
@@ -151,6 +150,16 @@ def openai_router(state: State) -> APIRouter:
     return router
 
 
+async def _all(asked: Sequence[Coroutine[Any, Any, FloatArray]]) -> list[FloatArray]:
+    """Results in order; when one fails the others are given up."""
+    tasks = [asyncio.create_task(one) for one in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 async def _vector(state: State, entry: str, scratch: Scratch) -> FloatArray:
     """(D,) vector of one input."""
     if entry[:5].lower() == "data:":
@@ -159,7 +168,7 @@ async def _vector(state: State, entry: str, scratch: Scratch) -> FloatArray:
         encoded, _ = await state.work.encoding.submit(Item("input", "und", text=entry))
         return _mean(encoded.steps)
     snapshot = state.live.now
-    if snapshot.item(entry) is None:
+    if await asyncio.to_thread(snapshot.item, entry) is None:
         raise Problem(
             404,
             "no_such_item",
@@ -178,7 +187,7 @@ async def _steps_of_url(state: State, url: str, scratch: Scratch) -> FloatArray:
         upload.write_bytes(audio_of_data_url(url, max_bytes=settings.max_upload_bytes))
         decode_upload(upload, heard, max_seconds=settings.max_seconds)
 
-    await asyncio.to_thread(decoded)
+    await scratch.in_thread(decoded)
     try:
         encoded, _ = await state.work.encoding.submit(Item("input", "und", audio=str(heard)))
     except AudioError as error:
@@ -193,10 +202,8 @@ def _mean(steps: FloatArray) -> FloatArray:
 
 
 async def _transcript(state: State, upload: Path, scratch: Scratch) -> Transcript:
-    heard = scratch.new()
-    await asyncio.to_thread(
-        decode_upload, upload, heard, max_seconds=state.settings.max_transcription_seconds
-    )
+    heard, most = scratch.new(), state.settings.max_transcription_seconds
+    await scratch.in_thread(lambda: decode_upload(upload, heard, max_seconds=most))
     try:
         found, _ = await state.work.transcribing.submit(Item("input", "und", audio=str(heard)))
     except AudioError as error:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from isogloss.corpora.audio import read_audio
 from isogloss.errors import AudioError, UnknownName
-from isogloss.search.server.audio_upload import audio_problem, decode_upload, wav_bytes
+from isogloss.search.server.audio_upload import audio_problem, decode_upload, wav_of_pcm
 from isogloss.search.server.documents import SEARCH_LINKS, errors_of, search_body, wav_response
 from isogloss.search.server.forms import read_body
 from isogloss.search.server.items import item_record
@@ -80,7 +79,7 @@ def search_router(state: State) -> APIRouter:
                 request, scratch, max_upload_bytes=state.settings.max_upload_bytes
             )
             question = question_of(body, max_hits=state.settings.max_hits)
-            async with state.limits.slot():
+            async with state.limits.slot(request.receive):
                 asked = await _steps_of(state, question, scratch)
                 answer, took = await _searched(state, asked, question)
                 return await asyncio.to_thread(_result, state, asked, answer, took)
@@ -91,11 +90,11 @@ def search_router(state: State) -> APIRouter:
         operation_id="similarity",
         responses={200: {"model": SimilarityMap}, **errors_of(401, 404, 422, 500, 503, 504)},
     )
-    async def similarity(query_id: str, item_id: str) -> Response:
+    async def similarity(request: Request, query_id: str, item_id: str) -> Response:
         state.need_ready()
         query = _recent(state, query_id)
         with state.limits.place():
-            async with state.limits.slot():
+            async with state.limits.slot(request.receive):
                 return await asyncio.to_thread(_similarity, state, query, item_id)
 
     @router.get(
@@ -111,11 +110,11 @@ def search_router(state: State) -> APIRouter:
             return sound_response(query.wav, request)
         if query.item_id is None:
             raise Problem(404, "no_audio", "the query was a text")
-        item = state.live.now.item(query.item_id)
+        item = await asyncio.to_thread(state.live.now.item, query.item_id)
         if item is None or not state.settings.serve_audio:
             raise Problem(404, "no_audio", "the item of the query has no recording here")
         with state.limits.place():
-            async with state.limits.slot():
+            async with state.limits.slot(request.receive):
                 wav = await asyncio.to_thread(state.sounds.wav, item)
         return sound_response(wav, request)
 
@@ -138,9 +137,10 @@ async def _steps_of(state: State, question: Question, scratch: Scratch) -> _Aske
         return _Asked("text", encoded.steps, encoded.step_seconds, encode_seconds=took)
     if question.upload is None:
         raise ValueError("a question without a query")
-    heard = scratch.new()
-    seconds = await asyncio.to_thread(
-        decode_upload, question.upload, heard, max_seconds=state.settings.max_seconds
+    upload, heard, pcm = question.upload, scratch.new(), bytearray()
+    most = state.settings.max_seconds
+    seconds = await scratch.in_thread(
+        lambda: decode_upload(upload, heard, max_seconds=most, pcm=pcm)
     )
     try:
         encoded, took = await state.work.encoding.submit(
@@ -148,13 +148,12 @@ async def _steps_of(state: State, question: Question, scratch: Scratch) -> _Aske
         )
     except AudioError as error:
         raise audio_problem(error) from error
-    wav = await asyncio.to_thread(lambda: wav_bytes(read_audio(heard)))
     return _Asked(
         "audio",
         encoded.steps,
         encoded.step_seconds,
         seconds=round(seconds, 3),
-        wav=wav,
+        wav=wav_of_pcm(pcm),
         encode_seconds=took,
     )
 
@@ -200,7 +199,7 @@ def _result(state: State, asked: _Asked, answer: Answer, search_seconds: float) 
                 "step_seconds": asked.step_seconds,
                 "transcript": None,
             },
-            "hits": [_hit(state, answer, rank) for rank in range(1, len(answer.ids) + 1)],
+            "hits": _hits(state, answer),
             "took_ms": {
                 "encode": None if encode is None else round(encode * 1000, 3),
                 "search": round(search_seconds * 1000, 3),
@@ -210,18 +209,21 @@ def _result(state: State, asked: _Asked, answer: Answer, search_seconds: float) 
     )
 
 
-def _hit(state: State, answer: Answer, rank: int) -> dict[str, Any]:
-    item_id = answer.ids[rank - 1]
-    item = answer.snapshot.item(item_id)
-    if item is None:
-        raise LookupError(f"the index answered with '{item_id}', which it does not hold")
-    return {
-        "rank": rank,
-        "id": item_id,
-        "score": float(answer.scores[rank - 1]),
-        "tied": bool(answer.tied[rank - 1]),
-        "item": item_record(answer.snapshot, item, audio=state.settings.serve_audio),
-    }
+def _hits(state: State, answer: Answer) -> list[dict[str, Any]]:
+    # Where others write to the index, an item may be gone since it was found.
+    items = answer.snapshot.index.items(answer.ids)
+    rows = zip(answer.ids, answer.scores, answer.tied, strict=True)
+    held = [row for row in rows if row[0] in items]
+    return [
+        {
+            "rank": rank,
+            "id": item_id,
+            "score": float(score),
+            "tied": bool(tied),
+            "item": item_record(answer.snapshot, items[item_id], audio=state.settings.serve_audio),
+        }
+        for rank, (item_id, score, tied) in enumerate(held, start=1)
+    ]
 
 
 def _recent(state: State, query_id: str) -> RecentQuery:

@@ -28,7 +28,7 @@ _PACKAGES = {
 
 
 def serve(
-    folder: Path,
+    place: Path | str,
     encoder: str | None = None,
     *,
     layer: int | None = None,
@@ -39,14 +39,14 @@ def serve(
     threads: int | None = None,
     listening: Callable[[str], None] | None = None,
 ) -> int:
-    """Serve the index in `folder` until the process is told to stop; requests served.
+    """Serve the index at `place` until the process is told to stop; requests served.
 
     SIGTERM and SIGINT: `/readyz` says 503 for `drain_seconds`, then no connection is accepted and
     those at work have `stop_seconds`; a second signal ends at once. SIGHUP: the newest commit of
     the index is opened.
 
     Args:
-        folder: of an index.
+        place: folder of an index, or `postgresql://...`.
         encoder: a name for `load_encoder`; None takes the one noted in the index.
         layer: of the encoder.
         device: of the encoder.
@@ -69,21 +69,15 @@ def serve(
     from isogloss.search.server.listening import Server, serve_config
     from isogloss.search.server.live import Live
     from isogloss.search.server.logs import set_up_logs
-    from isogloss.search.store_commit import COMMIT_FILE
 
     settings = settings or ServeSettings()
     with _bound(host, port) as listener:
         _raise_open_files()
-        loaded = load_for(open_index(folder), folder, encoder, layer=layer, device=device)
+        index = open_index(place)
+        loaded = load_for(index, place, encoder, layer=layer, device=device)
         _set_threads(threads)
-
-        def mark() -> tuple[int, int]:
-            status = (folder / COMMIT_FILE).stat()
-            return status.st_mtime_ns, status.st_ino
-
-        app = create_app(
-            loaded, Live(lambda: open_index(folder), mark), settings, name=encoder or None
-        )
+        live = Live(index.newest, index.mark)
+        app = create_app(loaded, live, settings, name=encoder or None)
         set_up_logs()
         server = Server(serve_config(app, settings), app.state.isogloss)
         shown = f"[{host}]" if ":" in host else host

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Scratch", "ScratchFolder"]
+
+
+R = TypeVar("R")
 
 
 class Scratch:
@@ -22,6 +26,7 @@ class Scratch:
         self._folder = folder
         self._numbers = numbers
         self._made: list[Path] = []
+        self._cleared = False
 
     def new(self) -> Path:
         """The path of a file that does not exist yet."""
@@ -29,11 +34,26 @@ class Scratch:
         self._made.append(path)
         return path
 
+    async def in_thread(self, work: Callable[[], R]) -> R:
+        """What `work` gives, done in a thread.
+
+        A thread cannot be stopped: what it writes after its request has ended is removed as well.
+        """
+
+        def done() -> R:
+            try:
+                return work()
+            finally:
+                if self._cleared:
+                    self.clear()
+
+        return await asyncio.to_thread(done)
+
     def clear(self) -> None:
         """Remove every file of this request."""
+        self._cleared = True
         for path in self._made:
             path.unlink(missing_ok=True)
-        self._made.clear()
 
 
 class ScratchFolder:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
-from isogloss.errors import AudioError
+from isogloss.errors import AudioError, UnknownName
 from isogloss.search.encoder_note import fitting
 from isogloss.search.server.batching import Batcher
 from isogloss.types import Item, Sequences
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from isogloss.types import Encoder, FloatArray
 
 __all__ = ["Answer", "Ask", "Encoded", "Work", "reads_speech", "takes_text"]
+
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 def takes_text(encoder: Encoder) -> bool:
@@ -87,7 +92,7 @@ class Work:
         model_thread = ThreadPoolExecutor(1, thread_name_prefix="isogloss-encode")
         self.encoding: Batcher[Item, Encoded] = Batcher(
             "encode",
-            self._encode,
+            _one_by_one_if_needed(self._encode),
             metrics,
             size=settings.batch_size,
             window_seconds=settings.batch_window_seconds,
@@ -103,7 +108,7 @@ class Work:
         # Few at a time: a search waits no longer than these take.
         self.transcribing: Batcher[Item, Transcript] = Batcher(
             "transcribe",
-            self._transcribe,
+            _one_by_one_if_needed(self._transcribe),
             metrics,
             size=4,
             window_seconds=settings.batch_window_seconds,
@@ -123,14 +128,15 @@ class Work:
     def _encode(self, items: Sequence[Item]) -> list[Encoded | Exception]:
         # Ids of one call must differ; two requests may ask for the same text or item.
         named = [_renamed(item, str(number)) for number, item in enumerate(items)]
-        try:
-            found = self.encoder.encode(named)
-        except (AudioError, ValueError) as error:
-            if len(items) == 1:
-                return [error]
-            # One broken recording must not fail the others of its batch.
-            return [result for item in items for result in self._encode([item])]
-        return [Encoded(np.array(found[i]), found.step_seconds) for i in range(len(found))]
+        found = self.encoder.encode(named)
+        encoded: list[Encoded | Exception] = []
+        for number in range(len(found)):
+            steps = np.array(found[number])
+            if not np.isfinite(steps).all():
+                encoded.append(AudioError("recording", "it gives steps that are no numbers"))
+            else:
+                encoded.append(Encoded(steps, found.step_seconds))
+        return encoded
 
     def _search(self, asks: Sequence[Ask]) -> list[Answer | Exception]:
         snapshot = self._live.now
@@ -140,12 +146,9 @@ class Work:
             groups.setdefault((most, ask.wanted), []).append(number)
         answers: dict[int, Answer | Exception] = {}
         for (k, wanted), numbers in groups.items():
-            try:
-                found = self._ranked(snapshot, [asks[n] for n in numbers], k, wanted)
-            except ValueError as error:
-                answers.update(dict.fromkeys(numbers, error))
-            else:
-                answers.update(zip(numbers, found, strict=True))
+            ranked = partial(self._ranked, snapshot, k=k, wanted=wanted)
+            found = _one_by_one_if_needed(ranked)([asks[number] for number in numbers])
+            answers.update(zip(numbers, found, strict=True))
         return [answers[number] for number in range(len(asks))]
 
     def _ranked(
@@ -177,6 +180,25 @@ class Work:
         return [
             AudioError(one.id, one.problem) if isinstance(one, Unread) else one for one in found
         ]
+
+
+def _one_by_one_if_needed(
+    run: Callable[[Sequence[Job]], Sequence[Result | Exception]],
+) -> Callable[[Sequence[Job]], list[Result | Exception]]:
+    """`run`, whose errors reach those jobs alone that raise them: halves are tried, and theirs."""
+
+    def results(jobs: Sequence[Job]) -> list[Result | Exception]:
+        try:
+            return list(run(jobs))
+        except UnknownName as error:  # of the filter, which all jobs of the call share
+            return [error] * len(jobs)
+        except Exception as error:  # encoders of others raise what they like; the asker is told
+            if len(jobs) == 1:
+                return [error]
+            half = len(jobs) // 2
+            return results(jobs[:half]) + results(jobs[half:])
+
+    return results
 
 
 def _renamed(item: Item, name: str) -> Item:
