@@ -27,6 +27,7 @@ from isogloss.search.encoder_note import EncoderNote, load_for, read_note, write
 from isogloss.search.from_recordings import append_recordings, index_recordings, index_steps
 from isogloss.search.index_settings import IndexSettings
 from isogloss.search.open import open_index
+from isogloss.search.store_lock import IndexLocked, exclusive
 from isogloss.search.vector_index import VectorIndex
 from isogloss.search.vector_settings import VectorSettings
 
@@ -66,6 +67,10 @@ def test_the_same_from_steps(items: tuple[Item, ...], index: Path, tmp_path: Pat
     assert read_note(tmp_path / "i") == EncoderNote("mel:")
     with pytest.raises(ValueError, match="12 of 12 ids have no item"):
         index_steps(tmp_path / "j", steps, [])
+    # A note of another encoder would be found out by the first who asks.
+    with pytest.raises(IsoglossError, match=r"the steps were made by mel:.*random:micro is random"):
+        index_steps(tmp_path / "j", steps, items, encoder="random:micro")
+    assert [path.name for path in tmp_path.iterdir()] == ["i"]
 
 
 def test_pooled_is_the_mean(items: tuple[Item, ...], tmp_path: Path) -> None:
@@ -123,7 +128,7 @@ def test_ask_needs_one_kind_of_question(items: tuple[Item, ...], index: Path) ->
         ask(opened, None, [])
     with pytest.raises(ValueError, match="ask with items and their encoder, or with ids"):
         ask(opened, None, items)
-    with pytest.raises(ValueError, match="the index has no item 'x'"):
+    with pytest.raises(ValueError, match="unknown item 'x'"):
         ask(opened, None, [], ids=["x"])
 
 
@@ -167,6 +172,28 @@ def test_a_killed_build_goes_on(tmp_path: Path) -> None:
         subprocess.run(command, env=environment, stdout=quiet, check=True)
     assert len(open_index(index)) == 12
     assert json.loads((index / "encoder.json").read_text())["encoder"] == "mel:"
+
+
+def test_two_builds_and_two_appends_do_not_meet(items: tuple[Item, ...], tmp_path: Path) -> None:
+    """The second is told to wait, the first is not disturbed, and what it leaves behind is tidy."""
+    for name in ("index.building", "index.appending"):
+        (tmp_path / name).mkdir()
+    with exclusive(tmp_path / "index.building"), pytest.raises(IndexLocked, match=str(os.getpid())):
+        index_recordings(tmp_path / "index", items, "mel:")
+    index_recordings(tmp_path / "index", items[:6], "mel:")
+    with exclusive(tmp_path / "index.appending"), pytest.raises(IndexLocked, match="wait until"):
+        append_recordings(tmp_path / "index", items[6:])
+    append_recordings(tmp_path / "index", items[6:])
+    assert len(open_index(tmp_path / "index")) == 12
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+def test_an_append_that_may_not_write_says_so_before_it_encodes(
+    items: tuple[Item, ...], index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # who runs tests as root may write anyway
+    with pytest.raises(PermissionError, match="may not write"):
+        append_recordings(index, [replace(items[0], id="new", audio="/nowhere.wav")])
 
 
 def test_no_item_is_refused(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ _ANNOUNCED = {
     b".snd": "au",
     b"\x1a\x45\xdf\xa3": "matroska",
 }
+# Recordings have a handful; a file of nothing but empty ones would take seconds to walk through.
+_MOST_CHUNKS = 10_000
 _OGG_TAIL_BYTES = 1 << 17  # a page is at most 65,307 bytes, so its start is in the last two
 
 
@@ -119,7 +121,9 @@ def check_promise(path: Path, handle: BinaryIO, head: bytes, size_bytes: int) ->
 def _check_wav(path: Path, handle: BinaryIO, size_bytes: int) -> None:
     long_data_bytes: int | None = None
     position = 12
-    while position + 8 <= size_bytes:
+    for _ in range(_MOST_CHUNKS):
+        if position + 8 > size_bytes:
+            break
         handle.seek(position)
         name, length = struct.unpack("<4sI", handle.read(8))
         if name == b"ds64":
@@ -138,6 +142,8 @@ def _check_wav(path: Path, handle: BinaryIO, size_bytes: int) -> None:
                 )
             return
         position += 8 + length + (length & 1)
+    if position + 8 <= size_bytes:
+        raise BrokenAudio(path, "unreadable", f"more than {_MOST_CHUNKS} chunks before the samples")
     raise BrokenAudio(path, "truncated", "truncated: a WAV header without a data chunk")
 
 
@@ -171,8 +177,11 @@ def _page_end(tail: bytes, at: int) -> int | None:
 
 
 def _check_mp4(path: Path, handle: BinaryIO, size_bytes: int) -> None:
-    position, has_index = 0, False
+    position, boxes, has_index = 0, 0, False
     while position + 8 <= size_bytes:
+        boxes += 1
+        if boxes > _MOST_CHUNKS:
+            raise BrokenAudio(path, "unreadable", f"more than {_MOST_CHUNKS} boxes")
         handle.seek(position)
         length, name = struct.unpack(">I4s", handle.read(8))
         if length == 1:  # the size did not fit: it follows in 64 bits

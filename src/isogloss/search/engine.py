@@ -445,7 +445,7 @@ class EngineIndex:
 
     def figures(self) -> dict[str, int]:
         """Units, shards, and bytes of their tables and indexes."""
-        units = {"units": len(self.units.prototypes)}
+        units = {"units": len(self.units.centroids)}
         return {**units, "shards": len(self._shards), "bytes": sum(self._asked("size_bytes"))}
 
     def verify(self, *, deep: bool = False) -> list[str]:

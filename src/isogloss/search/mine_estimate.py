@@ -183,17 +183,17 @@ class NullModel:
         """
         margins = -np.sort(-np.unique(np.concatenate([self._margin, self._others])))
         first, last = 0, len(margins) - 1
-        best: int | None = None
+        best = -1
         while first <= last:
             places = np.unique(np.linspace(first, last, _PLACES).round().astype(np.int64))
-            enough = [n for n in places if self.promised(margins[n], seed=seed) >= precision]
-            if enough:
-                best = int(enough[-1])
-            if not enough or len(places) == last - first + 1:
-                break
+            promised = [self.promised(float(margins[place]), seed=seed) for place in places]
+            enough = places[np.array(promised) >= precision]
+            best = int(enough[-1]) if len(enough) else best
             behind = places[places > best]
-            first, last = int(enough[-1]) + 1, int(behind[0]) - 1 if len(behind) else -1
-        return None if best is None else float(margins[best])
+            if not len(enough) or not len(behind) or len(places) == last - first + 1:
+                break
+            first, last = best + 1, int(behind[0]) - 1
+        return None if best < 0 else float(margins[best])
 
     def at(self, threshold: float, *, seed: int = 0) -> Estimate:
         """The estimate at `threshold`, with a 95 % interval around both readings."""

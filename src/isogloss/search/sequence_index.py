@@ -386,7 +386,7 @@ class SequenceIndex(StoredIndex):
         figures = super().figures()
         arrays = (pair for segment in self.store.segments for pair in segment.arrays.items())
         kept = sum(array.nbytes for name, array in arrays if name.startswith("residual_"))
-        units = {"units": len(self.units.prototypes)}
+        units = {"units": len(self.units.centroids)}
         return {**units, **figures, "bytes_without_residuals": figures["bytes"] - kept}
 
     def steps(self, id: str) -> FloatArray:

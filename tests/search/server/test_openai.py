@@ -175,6 +175,24 @@ def test_transcriptions_in_every_format(index: Path) -> None:
 
 
 @pytest.mark.usefixtures("all_is_speech")
+@pytest.mark.usefixtures("all_is_speech")
+@pytest.mark.parametrize(("encoder", "words"), [(ReadingEncoder(), "一七"), (TinyEncoder(), None)])
+def test_a_search_says_what_it_heard_when_that_is_wanted(
+    index: Path, encoder: Any, words: str | None
+) -> None:
+    sound = ("a.wav", tones(0.1, 0.0, 0.3))
+    with client_for(index, encoder) as client:
+        address = f"{client.base_url}search"
+        for form, expected in (({}, None), ({"transcribe": "true"}, words)):
+            answer = httpx.post(address, files={"file": sound}, data=form, timeout=30)
+            assert answer.json()["query"]["transcript"] == expected
+        answer = httpx.post(address, json={"id": "m0-cmn", "transcribe": True}, timeout=30)
+        assert answer.json()["query"]["transcript"] is None
+        for body in ({"data": {"id": "m0-cmn", "transcribe": "maybe"}}, {"json": {"transcribe": 1}}):
+            answer = httpx.post(address, timeout=30, **body)
+            assert answer.json()["error"]["code"] in ("bad_field", "bad_query")
+
+
 def test_transcriptions_that_cannot_be_made(index: Path) -> None:
     sound = ("a.wav", tones(0.1))
     with client_for(index, TinyEncoder()) as client:

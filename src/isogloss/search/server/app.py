@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 from http import HTTPStatus
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from isogloss.search.server.live import Live
     from isogloss.types import Encoder
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "shown_name"]
 
 
 def create_app(
@@ -61,7 +62,8 @@ def create_app(
         encoder: whose steps the index holds.
         live: the index; it is opened here if it is not yet.
         settings: None for the defaults.
-        name: what clients see as the model's name; None the encoder's `made_by`.
+        name: of the encoder as it was loaded; what clients see of it is `shown_name`. None takes
+            the encoder's `made_by`.
 
     Raises:
         OSError, ValueError: the index cannot be opened.
@@ -70,7 +72,7 @@ def create_app(
     metrics = Metrics()
     live.refresh()
     state = State(
-        name=name or encoder.made_by,
+        name=shown_name(name or encoder.made_by),
         settings=settings,
         metrics=metrics,
         limits=Limits(settings, metrics),
@@ -114,6 +116,23 @@ def create_app(
         )
     app.add_middleware(Front, state=state)
     return app
+
+
+def shown_name(encoder: str) -> str:
+    """What clients see of an encoder's name: no folder of this machine but the last one.
+
+    >>> shown_name("own:/srv/models/micro-40min")
+    'own:micro-40min'
+    >>> shown_name("own:1e34c04ad1fad2cf;layer=final")
+    'own:1e34c04ad1fad2cf'
+    >>> shown_name("own:/srv/runs/micro/model"), shown_name("hf:owner/name")
+    ('own:micro', 'hf:owner/name')
+    """
+    kind, colon, rest = encoder.partition(";")[0].partition(":")
+    path = PurePath(rest)
+    public = kind == "hf" and not path.is_absolute() and len(path.parts) == 2
+    named = path.parent if path.name == "model" and path.parent.name else path
+    return f"{kind}{colon}{rest if public else named.name}"
 
 
 def _document_itself(app: FastAPI, *, needs_token: bool) -> None:

@@ -6,6 +6,7 @@ the limit is reached, whatever its header says. Only one block of sound is in me
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ _BLOCK_SECONDS = 1.0
 # RIFF, fmt with its code of what a sample is, data.
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _INTEGER, _FLOAT = 1, 3
+_ITEM = re.compile(r"^item '[^']*':?")
 
 
 def decode_upload(
@@ -77,7 +79,9 @@ def audio_problem(error: AudioError) -> Problem:
     """The answer for a recording that cannot be used; it does not name files of the server."""
     kind = error.kind if isinstance(error, BrokenAudio) else "unusable"
     code = "empty_audio" if kind == "empty" else "bad_audio"
-    return Problem(422, code, f"the recording cannot be used: {error.problem}", param="file")
+    # Encoders name the item, whose name in a batch means nothing to the asker.
+    problem = _ITEM.sub("it", error.problem)
+    return Problem(422, code, f"the recording cannot be used: {problem}", param="file")
 
 
 def wav_bytes(samples: FloatArray) -> bytes:
@@ -91,7 +95,8 @@ def wav_of_pcm(pcm: bytes | bytearray) -> bytes:
 
 
 def _pcm_of(samples: FloatArray) -> bytes:
-    pcm: bytes = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2").tobytes()
+    scaled = np.rint(np.clip(samples, -1.0, 1.0) * 32768.0)
+    pcm: bytes = np.minimum(scaled, 32767).astype("<i2").tobytes()
     return pcm
 
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from isogloss.varieties.table import builtin_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from isogloss.search.index_protocol import SearchIndex
     from isogloss.types import Item, Variety
 
-__all__ = ["Census", "census_of", "place_of", "variety_of"]
+MOST_EXAMPLES = 6
+"""Items that a client is offered to begin with."""
+
+__all__ = ["MOST_EXAMPLES", "Census", "census_of", "place_of", "variety_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Rows of `/v1/info`: varieties and sites, those with most items first."""
+    """Rows of `/v1/info`: varieties and sites, those with most items first, and some items."""
 
     varieties: tuple[dict[str, Any], ...]
     sites: tuple[dict[str, Any], ...]
+    examples: tuple[Item, ...] = ()
 
 
 def census_of(index: SearchIndex) -> Census:
@@ -27,12 +34,15 @@ def census_of(index: SearchIndex) -> Census:
     varieties: dict[str, int] = {}
     sites: dict[tuple[str, str], int] = {}
     examples: dict[tuple[str, str], str] = {}
+    firsts: dict[str, list[str]] = {}
     for group in index.groups():
+        firsts.setdefault(group.variety, []).append(group.example)
         varieties[group.variety] = varieties.get(group.variety, 0) + group.items
         if group.site is not None:
             sites[group.site, group.variety] = group.items
             examples[group.site, group.variety] = group.example
-    items = index.items(list(examples.values()))
+    to_try = _in_turns([firsts[code] for code, _ in _most_first(varieties)])
+    items = index.items([*examples.values(), *to_try])
     variety_rows = []
     for code, count in _most_first(varieties):
         row = variety_of(code)
@@ -60,7 +70,14 @@ def census_of(index: SearchIndex) -> Census:
                 "longitude": longitude,
             }
         )
-    return Census(tuple(variety_rows), tuple(site_rows))
+    shown = (items[name] for name in to_try if name in items and items[name].audio is not None)
+    return Census(tuple(variety_rows), tuple(site_rows), tuple(islice(shown, MOST_EXAMPLES)))
+
+
+def _in_turns(lists: Sequence[Sequence[str]]) -> list[str]:
+    """The first of each list, then the second of each; more than are shown, in case some go."""
+    turns = (entry for row in zip_longest(*lists) for entry in row if entry is not None)
+    return list(islice(turns, 4 * MOST_EXAMPLES))
 
 
 def variety_of(code: str) -> Variety | None:

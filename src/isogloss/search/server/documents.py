@@ -73,10 +73,17 @@ _FILE = {
 _TEXT = {**_WORDS, "description": "Text that is encoded."}
 
 
+_TRANSCRIBE = {
+    "type": "boolean",
+    "default": False,
+    "description": "Whether `query.transcript` is wanted: of a recording, where the encoder reads.",
+}
+
+
 def search_body(*, text: bool, max_hits: int) -> dict[str, Any]:
     """Body of `/v1/search`; `text` where the encoder takes it."""
     hits = {"type": "integer", "minimum": 1, "maximum": max_hits, "default": min(10, max_hits)}
-    both: dict[str, Any] = {"k": hits, "after": _TIME, "before": _TIME}
+    both: dict[str, Any] = {"k": hits, "after": _TIME, "before": _TIME, "transcribe": _TRANSCRIBE}
     form = {
         **both,
         "variety": {**_NAMES, "description": "Codes; repeat the field for several."},

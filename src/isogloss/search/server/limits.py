@@ -67,7 +67,7 @@ class Limits:
         Raises:
             Problem: 504, or 499 which nobody reads.
         """
-        gone = False
+        gone = over = False
 
         async def watch(deadline: asyncio.Timeout) -> None:
             nonlocal gone
@@ -76,7 +76,8 @@ class Limits:
                     pass
             except Problem:
                 return  # a body that nobody reads here is too slow or too long
-            if not deadline.expired():
+            # A cancellation that comes together with the message is lost in `wait_for`.
+            if not over and not deadline.expired():
                 gone = True
                 deadline.reschedule(asyncio.get_running_loop().time())
 
@@ -87,6 +88,7 @@ class Limits:
                     async with self._slot():
                         yield
                 finally:
+                    over = True
                     watcher.cancel()
         except TimeoutError as error:
             if gone:

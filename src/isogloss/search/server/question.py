@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST_TEXT", "MOST_NAMES", "Question", "question_of", "single"]
 
 _LISTS = {"variety": "varieties", "site": "sites", "speaker": "speakers"}
-_SINGLE = ("id", "text", "k", "after", "before")
+_SINGLE = ("id", "text", "k", "after", "before", "transcribe")
 MOST_NAMES = 64
 """Values of one filter in one request."""
 
@@ -32,7 +32,8 @@ _LEAP_SECOND = re.compile(r"(:\d\d):60(?=\D|$)")
 class Question:
     """What is searched with (one of upload, id, text), how many hits, among which items.
 
-    `nothing`: the time asked for ends before it begins, so no item can answer.
+    `transcribe`: the words of a recording are wanted as well. `nothing`: the time asked for ends
+    before it begins, so no item can answer.
     """
 
     upload: Path | None
@@ -41,6 +42,7 @@ class Question:
     k: int
     wanted: Filter | None
     nothing: bool = False
+    transcribe: bool = False
 
 
 def question_of(body: Body, *, max_hits: int) -> Question:
@@ -75,7 +77,8 @@ def question_of(body: Body, *, max_hits: int) -> Question:
         after = before = None
     varieties, sites, speakers = (_names(body, one, many) for one, many in _LISTS.items())
     wanted = Filter(varieties, sites, speakers, after, before) or None
-    return Question(upload, item_id, text, _hits(body, max_hits), wanted, nothing)
+    hits, transcribe = _hits(body, max_hits), _flag(body, "transcribe")
+    return Question(upload, item_id, text, hits, wanted, nothing, transcribe)
 
 
 def single(body: Body, name: str) -> Any:
@@ -114,6 +117,17 @@ def _hits(body: Body, most: int) -> int:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise Problem(400, "bad_field", f"k must be a whole number from 1 to {most}", param="k")
+    return value
+
+
+def _flag(body: Body, name: str) -> bool:
+    value = single(body, name)
+    if value is None and name not in body.fields:
+        return False
+    if not body.is_json:
+        value = {"true": True, "false": False}.get(value)
+    if not isinstance(value, bool):
+        raise Problem(400, "bad_field", f"{name} must be true or false", param=name)
     return value
 
 

@@ -34,7 +34,7 @@ def items_router(state: State) -> APIRouter:
     )
     async def info() -> Response:
         state.need_ready()
-        return Json(_info(state))
+        return Json(await asyncio.to_thread(_info, state))
 
     async def audio_of(request: Request, item: Item) -> Response:
         if not state.settings.serve_audio:
@@ -133,6 +133,11 @@ def _info(state: State) -> dict[str, object]:
         "transcribes": reads_speech(state.work.encoder),
         "varieties": list(snapshot.census.varieties),
         "sites": list(snapshot.census.sites),
+        "examples": [
+            item_record(snapshot, example, audio=True)
+            for example in snapshot.census.examples
+            if settings.serve_audio
+        ],
         "limits": {
             "upload_bytes": settings.max_upload_bytes,
             "seconds": settings.max_seconds,

@@ -18,10 +18,13 @@ from isogloss.search.server.question import question_of
 from isogloss.search.server.routes_items import sound_response
 from isogloss.search.server.schemas import SearchResult, SimilarityMap
 from isogloss.search.server.similarity import similarity_map
-from isogloss.search.server.work import Answer, Ask, takes_text
+from isogloss.search.server.work import Answer, Ask, reads_speech, takes_text
+from isogloss.speech.transcripts import transcript_text
 from isogloss.types import Item
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from isogloss.search.server.question import Question
     from isogloss.search.server.recent import RecentQuery
     from isogloss.search.server.scratch import Scratch
@@ -44,6 +47,7 @@ class _Asked:
         wav: bytes | None = None,
         item_id: str | None = None,
         encode_seconds: float | None = None,
+        heard: Path | None = None,
     ) -> None:
         self.kind = kind
         self.steps = steps
@@ -52,6 +56,8 @@ class _Asked:
         self.wav = wav
         self.item_id = item_id
         self.encode_seconds = encode_seconds
+        self.heard = heard
+        self.transcript: str | None = None
 
 
 def search_router(state: State) -> APIRouter:
@@ -82,6 +88,8 @@ def search_router(state: State) -> APIRouter:
             async with state.limits.slot(request.receive):
                 asked = await _steps_of(state, question, scratch)
                 answer, took = await _searched(state, asked, question)
+                if question.transcribe:
+                    asked.transcript = await _heard(state, asked)
                 return await asyncio.to_thread(_result, state, asked, answer, took)
 
     @router.get(
@@ -155,7 +163,20 @@ async def _steps_of(state: State, question: Question, scratch: Scratch) -> _Aske
         seconds=round(seconds, 3),
         wav=wav_of_pcm(pcm),
         encode_seconds=took,
+        heard=heard,
     )
+
+
+async def _heard(state: State, asked: _Asked) -> str | None:
+    """The words of a recording; None where there is none or the encoder cannot read."""
+    if asked.heard is None or not reads_speech(state.work.encoder):
+        return None
+    try:
+        item = Item(id="query", variety="und", audio=str(asked.heard))
+        found, _ = await state.work.transcribing.submit(item)
+    except AudioError:
+        return None  # steps were found in it, words were not
+    return transcript_text(found)
 
 
 def _item_steps(state: State, item_id: str) -> _Asked:
@@ -197,7 +218,7 @@ def _result(state: State, asked: _Asked, answer: Answer, search_seconds: float) 
                 "seconds": asked.seconds,
                 "steps": len(asked.steps),
                 "step_seconds": asked.step_seconds,
-                "transcript": None,
+                "transcript": asked.transcript,
             },
             "hits": _hits(state, answer),
             "took_ms": {

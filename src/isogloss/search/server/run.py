@@ -63,7 +63,7 @@ def serve(
     """
     _need_packages()
     few_shapes_kept()
-    from isogloss.search.encoder_note import load_for
+    from isogloss.search.encoder_note import load_for, read_note
     from isogloss.search.open import open_index
     from isogloss.search.server.app import create_app
     from isogloss.search.server.listening import Server, serve_config
@@ -77,7 +77,9 @@ def serve(
         loaded = load_for(index, place, encoder, layer=layer, device=device)
         _set_threads(threads)
         live = Live(index.newest, index.mark)
-        app = create_app(loaded, live, settings, name=encoder or None)
+        note = None if encoder else read_note(place)
+        name = encoder or (note.encoder if note else None)
+        app = create_app(loaded, live, settings, name=name)
         set_up_logs()
         server = Server(serve_config(app, settings), app.state.isogloss)
         shown = f"[{host}]" if ":" in host else host

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from isogloss.search.server.census import MOST_EXAMPLES
+
 __all__ = [
     "EmbeddingList",
     "ErrorBody",
@@ -157,6 +159,10 @@ class Info(_Shape):
     transcribes: bool
     varieties: list[VarietyRow]
     sites: list[SiteRow]
+    examples: list[ItemRecord] = Field(
+        max_length=MOST_EXAMPLES,
+        description="Items with recordings, of different varieties, to begin with.",
+    )
     limits: InfoLimits
     needs_token: bool
 

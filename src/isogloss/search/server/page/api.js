@@ -87,6 +87,7 @@ export async function search(source, { k, varieties }, signal) {
     const form = new FormData();
     form.append("file", source.blob, source.name);
     form.append("k", String(k));
+    form.append("transcribe", "true");
     for (const code of varieties) form.append("variety", code);
     return (await ask("v1/search", { method: "POST", body: form, signal })).json();
   }
