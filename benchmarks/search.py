@@ -209,11 +209,24 @@ def print_tables(report: dict[str, Any]) -> None:
         print(f"{name}: {text}")
 
 
+def sizes_of(text: str) -> list[int]:
+    """Different numbers above 0, the smallest first."""
+    sizes = sorted({int(number) for number in text.split(",")})
+    if sizes[0] < 1:
+        raise argparse.ArgumentTypeError(f"{sizes[0]} is less than 1")
+    return sizes
+
+
+sizes_of.__name__ = "numbers with commas"  # argparse says "invalid numbers with commas value"
+
+
 def parsed() -> argparse.Namespace:
     """The command line."""
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(description=summary)
-    parser.add_argument("--sizes", help="values of N, with commas; default 1000,10000,100000")
+    parser.add_argument(
+        "--sizes", type=sizes_of, help="values of N, with commas; default 1000,10000,100000"
+    )
     parser.add_argument("--dim", type=int, default=128, help="dimensions; default 128")
     parser.add_argument("--steps", type=int, default=60, help="mean steps; default 60")
     parser.add_argument("--queries", type=int, default=200, help="at most; default 200")
@@ -264,11 +277,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         collection, every = real_collection(
             args.cache, args.encoded, args.manifest, args.hold_out, args.queries, args.seed
         )
-        sizes = [n for n in map(int, args.sizes.split(","))] if args.sizes else [every]
-        sizes = sorted({min(n, every) for n in sizes})
+        sizes = sorted({min(n, every) for n in args.sizes or [every]})
         key = {"encoded": args.encoded.name, "held_out": args.hold_out, "queries": args.queries}
     else:
-        sizes = sorted(int(n) for n in (args.sizes or "1000,10000,100000").split(","))
+        sizes = args.sizes or [1000, 10_000, 100_000]
         settings = StructuredSettings(
             items=max(sizes),
             queries=min(args.queries, min(sizes)),

@@ -150,6 +150,9 @@ function drawAnswer() {
   const ms = { encode: number(encode ?? 0, 0), search: number(found, 1) };
   const took = t(encode === null ? "took_search" : "took", ms);
   find("took").textContent = answer.exact ? `${took} · ${t("exact")}` : took;
+  const words = answer.query.transcript;
+  find("heard").hidden = !words;
+  find("heard").textContent = words ? t("heard", { words }) : "";
   moveSide(null);
   results.show(answer.hits);
   results.select(state.selected);

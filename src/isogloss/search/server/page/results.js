@@ -64,8 +64,12 @@ export function mountResults({ onOpen, onMore, onLink, onProblem, toneOf, variet
         "div",
         { class: "hit-foot" },
         make("span", { class: "about" }, ...about(item)),
-        make("button", { type: "button", class: "link-button", text: t("more_like"), onclick: () => onMore(item) }),
-        make("button", { type: "button", class: "link-button", text: t("copy_link"), onclick: (event) => onLink(hit, event.currentTarget) }),
+        make(
+          "span",
+          { class: "hit-links" },
+          make("button", { type: "button", class: "link-button", text: t("more_like"), onclick: () => onMore(item) }),
+          make("button", { type: "button", class: "link-button", text: t("copy_link"), onclick: (event) => onLink(hit, event.currentTarget) }),
+        ),
       ),
     );
     cards.set(item.id, { element, hit, toggle: player.toggle });

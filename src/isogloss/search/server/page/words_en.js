@@ -71,6 +71,7 @@ export default {
   results_one: "{count} result",
   results_other: "{count} results",
   results_for: "for {query}",
+  heard: "Heard as: {words}",
   took: "heard in {encode} ms, found in {search} ms",
   took_search: "found in {search} ms",
   exact: "exact",

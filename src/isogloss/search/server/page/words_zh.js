@@ -71,6 +71,7 @@ export default {
   results_one: "{count} 条结果",
   results_other: "{count} 条结果",
   results_for: "检索：{query}",
+  heard: "听到的是：{words}",
   took: "听懂用时 {encode} 毫秒，查找用时 {search} 毫秒",
   took_search: "查找用时 {search} 毫秒",
   exact: "精确",
