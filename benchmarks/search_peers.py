@@ -47,7 +47,7 @@ REASONS = {
 """Contestant to the most items it is asked to hold, and why."""
 
 DESCRIPTIONS = {
-    "ours": "units, both directions, exact score of 128 on int8 residuals",
+    "ours": "units, both directions, exact score of 512 candidates on int8 residuals",
     "ours-units": "the same without residuals",
     "pooled-hnsw": "mean of the steps, centred, faiss HNSW M32 efSearch 256",
     "muvera-2560": "MUVERA, 8 cells x 16 dims x 20, centred, every item scored",
