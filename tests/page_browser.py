@@ -85,6 +85,8 @@ class Visit:
             "locale": "en-GB",
             "color_scheme": "light",
             "viewport": {"width": 1280, "height": 900},
+            # Nothing moves, so nothing is waited for.
+            "reduced_motion": "reduce",
             **options,
         }
         self.address = address

@@ -89,7 +89,7 @@ def test_a_sound_that_is_gone_is_said_and_the_map_stays(visit: Visit) -> None:
 
 
 def test_a_search_can_be_cancelled(chromium: Browser, page_built: Path, page_folder: Path) -> None:
-    with serving(page_built, encoder=TinyEncoder(wait_seconds=1.5)) as slow:
+    with serving(page_built, encoder=TinyEncoder(wait_seconds=0.8)) as slow:
         visit = Visit(chromium, slow)
         page = visit.open()
         page.wait_for_selector("#filters .chip")
@@ -97,7 +97,7 @@ def test_a_search_can_be_cancelled(chromium: Browser, page_built: Path, page_fol
         page.wait_for_selector("#ask[data-state=busy]")
         page.click("#cancel")
         page.wait_for_selector("#ask[data-state=idle]")
-        page.wait_for_timeout(2000)
+        page.wait_for_timeout(1100)
         assert page.is_hidden("#found")
         visit.close()
 
@@ -198,7 +198,7 @@ def test_silence_and_too_short_a_take_are_said(
     page.wait_for_selector("#filters .chip")
     page.click("#record")
     page.wait_for_selector("#ask[data-state=live]")
-    page.wait_for_timeout(900)
+    page.wait_for_timeout(500)
     page.click("#record")
     page.wait_for_selector("#notice:not([hidden])")
     assert "only silence" in page.inner_text("#notice")

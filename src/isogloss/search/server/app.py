@@ -34,7 +34,7 @@ from isogloss.search.server.routes_status import status_router
 from isogloss.search.server.scratch import ScratchFolder
 from isogloss.search.server.settings import ServeSettings
 from isogloss.search.server.state import State
-from isogloss.search.server.work import Ask, Work
+from isogloss.search.server.work import Ask, Work, reads_speech
 from isogloss.types import Item
 
 if TYPE_CHECKING:
@@ -191,6 +191,8 @@ async def _first_query(state: State) -> None:
         await asyncio.to_thread(_write_noise, path)
         item = Item(id="warm-up", variety="und", audio=str(path))
         encoded, _ = await state.work.encoding.submit(item)
+        if reads_speech(state.work.encoder):
+            await state.work.transcribing.submit(item)
     await state.work.searching.submit(Ask(encoded.steps, 1))
 
 

@@ -133,7 +133,7 @@ class _Exchange:
         same = hmac.compare_digest(given.strip(b" \t"), token)
         if same and scheme.lower() == b"bearer":
             return
-        asked = "a wrong token" if given else "no token" if not sent else "no single token"
+        asked = "a wrong token" if given else "several tokens" if len(sent) > 1 else "no token"
         raise Problem(
             401,
             "invalid_token",

@@ -13,6 +13,7 @@ import { fillWords, language, number, setLanguage, t, tn, varietyNames } from ".
 
 const USUAL_K = 10;
 const TONES = 8;
+const STILL = window.matchMedia("(prefers-reduced-motion: reduce)");
 const NARROW = window.matchMedia("(max-width: 60rem)");
 
 const state = { info: null, source: null, k: USUAL_K, varieties: [], answer: null, selected: null, request: null };
@@ -46,7 +47,7 @@ const map = mountMap(find("map"), {
     const at = hits.findIndex((hit) => hit.item.id === state.selected);
     const next = hits[(at + 1) % hits.length];
     open(next);
-    results.cardOf(next.item.id)?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    results.cardOf(next.item.id)?.scrollIntoView({ block: "nearest", behavior: STILL.matches ? "auto" : "smooth" });
   },
 });
 const results = mountResults({

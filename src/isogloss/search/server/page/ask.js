@@ -6,7 +6,7 @@ import { decodeSound, hush, loadSound, peaks, play } from "./sound.js";
 import { colour, onTheme } from "./theme.js";
 import { clock, number, t, varietyNames } from "./words.js";
 
-const BAR = 4;
+const [LONGEST_EXAMPLE, BAR] = [60, 4]; // characters, pixels
 const SEEN_SECONDS = 6;
 
 /**
@@ -190,7 +190,7 @@ export function mountAsk({ onSource, onCancel, onProblem }) {
         make(
           "button",
           { type: "button", class: "example", onclick: () => onSource({ kind: "item", id: item.id }) },
-          make("span", { text: item.transcript || item.text || item.id }),
+          make("span", { dir: "auto", text: [...(item.transcript || item.text || item.id)].slice(0, LONGEST_EXAMPLE).join("") }),
           make("small", { text: varietyNames({ name: item.variety_name, native_name: item.variety_native_name, code: item.variety })[0] }),
         ),
       ),

@@ -8,6 +8,8 @@ import { siteName, t, tn, varietyNames } from "./words.js";
 const LEAST_SPAN = 7;
 // So many places are named before anything was asked; more names than this are a thicket.
 const MOST_NAMES = 15;
+// Circles of results nearer than this, in pixels, cannot be told apart by eye or finger.
+const TOO_NEAR = 15;
 // Room in pixels for circles and names around the outermost places.
 const ROOM = { across: 130, down: 64 };
 
@@ -78,19 +80,33 @@ export function mountMap(root, { onPlace, varietyOf, toneOf }) {
       const key = keyOf(hit.item);
       groups.set(key, [...(groups.get(key) ?? []), hit]);
     }
-    const most = Math.max(1, ...[...groups.values()].map((group) => group.length));
-    const drawn = [...groups.values()].map((group) => hitPlace(group, most));
+    const joined = together([...groups.values()]);
+    const most = Math.max(1, ...joined.map((group) => group.length));
+    const drawn = joined.map((group) => hitPlace(group, most));
     nameApart(drawn, view);
     // SVG paints in order: the selected place goes on top of its neighbours.
     drawn.sort((a, b) => a.order - b.order);
     return drawn.map((entry) => entry.element);
   }
 
+  /** Places that would cover each other share the circle of the one with the best result. */
+  function together(groups) {
+    const kept = [];
+    for (const group of groups) {
+      const [x, y] = view.at(group[0].item);
+      const near = kept.find((each) => Math.hypot(each.x - x, each.y - y) < TOO_NEAR);
+      if (near) near.group.push(...group);
+      else kept.push({ x, y, group: [...group] });
+    }
+    return kept.map(({ group }) => group.sort((a, b) => a.rank - b.rank));
+  }
+
   function hitPlace(group, most) {
     const [x, y] = view.at(group[0].item);
     const isSelected = group.some((hit) => hit.item.id === selected);
     const radius = 7 + 4 * Math.sqrt(group.length / most);
-    const label = `${title(group[0].item)}: ${tn("map_results", group.length)}`;
+    const titles = [...new Set(group.map((hit) => title(hit.item)))];
+    const label = `${titles.slice(0, 3).join("; ")}${titles.length > 3 ? " …" : ""}: ${tn("map_results", group.length)}`;
     const press = () => onPlace(group);
     const element = makeSvg(
       "g",
@@ -149,7 +165,7 @@ function nameApart(drawn, { width, height }) {
   const box = (x, y, wide, tall) => ({ left: x, right: x + wide, top: y, bottom: y + tall });
   const taken = drawn.map(({ x, y, radius }) => box(x - radius, y - radius, radius * 2, radius * 2));
   const isFree = (wanted) =>
-    wanted.left >= 2 && wanted.right <= width - 2 && wanted.top >= 2 && wanted.bottom <= height - 2 &&
+    wanted.left >= 2 && wanted.right <= width - 2 && wanted.top >= 2 && wanted.bottom <= height - 20 &&
     taken.every((each) => wanted.right < each.left || wanted.left > each.right || wanted.bottom < each.top || wanted.top > each.bottom);
   for (const { element, x, y, radius, name, order } of [...drawn].sort((a, b) => b.order - a.order)) {
     // A Chinese character is as wide as it is tall, a Latin one about half.
@@ -161,7 +177,8 @@ function nameApart(drawn, { width, height }) {
       box(x - wide / 2, y + gap, wide, 18),
       box(x - wide / 2, y - gap - 18, wide, 18),
     ];
-    const spot = spots.find(isFree) ?? (order ? spots[x > width / 2 ? 1 : 0] : null);
+    // The selected place is named even where its name covers others: outwards, where fewer are.
+    const spot = spots.find(isFree) ?? (order ? spots[x > width / 2 ? 0 : 1] : null);
     if (!spot) continue;
     taken.push(spot);
     const middle = (spot.left + spot.right) / 2;
