@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from isogloss.cli.main import main
 from makers import melody_corpus, write_manifest
+from search_command_makers import ids_of, output, records_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,21 +36,6 @@ def built(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def index(built: Path, tmp_path: Path) -> Path:
     """A copy that a test may change."""
     return shutil.copytree(built, tmp_path / "index")
-
-
-def output(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any, str]:
-    code = main(["search", *map(str, arguments), "--json"])
-    captured = capsys.readouterr()
-    return code, json.loads(captured.out) if captured.out else None, captured.err
-
-
-def records_of(manifest: Path) -> list[dict[str, Any]]:
-    lines = manifest.read_text(encoding="utf-8").splitlines()
-    return [record for record in map(json.loads, lines) if "id" in record]
-
-
-def ids_of(answer: dict[str, Any]) -> list[str]:
-    return [hit["item"]["id"] for hit in answer["hits"]]
 
 
 def test_build_says_what_it_put_in(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -33,6 +32,7 @@ from isogloss.search.engine_open import (
 from isogloss.search.engine_place import EnginePlace
 from isogloss.search.engine_rows import body_to_item, is_storable, steps_from
 from isogloss.search.engine_write import check_steps, insert_rows, remove_rows, shard_number
+from isogloss.search.exactness import measured_exactness, sampled
 from isogloss.search.index_protocol import ItemGroup
 from isogloss.search.index_settings import IndexSettings
 from isogloss.search.ranking import Ranking
@@ -354,31 +354,8 @@ class EngineIndex:
         Raises:
             ValueError: there is no query, or as `search_ranked`.
         """
-        from isogloss.measures.bootstrap import bootstrap_interval
-
-        if not len(queries) or sample < 1:
-            raise ValueError("there is no query to check with")
-        drawn = np.sort(np.random.default_rng(seed).permutation(len(queries))[:sample])
-        asked = queries.select(drawn.tolist())
-        right = self.search_ranked(asked, k, exact=True).hits
-        found = self.search_ranked(asked, k).hits
-        shares = [
-            sum(score >= best[-1] for score in scores) / len(best) if best else 1.0
-            for best, scores in zip(right.scores, found.scores, strict=True)
-        ]
-        per_item = np.array(shares, np.float32)
-        low, high = bootstrap_interval(per_item, seed=seed) or (None, None)
-        signature = {"k": k, "sample": len(asked), "seed": seed, "items": len(self)}
-        return Measurement(
-            f"recall@{k} against exact",
-            float(per_item.mean()),
-            low,
-            high,
-            len(asked),
-            signature={**signature, "made_by": self.made_by, "settings": asdict(self.settings)},
-            per_item=per_item,
-            item_keys=asked.ids,
-        )
+        asked = queries.select(sampled(len(queries), sample, seed))
+        return measured_exactness(self, asked, k=k, seed=seed)
 
     def item(self, id: str) -> Item:
         """The item called `id`.

@@ -1,25 +1,22 @@
-"""Rows and scores of every query in, `Ranking` out; and how much of the exact answer was found."""
+"""Rows and scores of every query in, `Ranking` out."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isogloss.measures.bootstrap import bootstrap_interval
 from isogloss.search.ranking import Ranking
-from isogloss.types import Hits, Measurement
+from isogloss.types import Hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isogloss.search.sequence_index import SequenceIndex
     from isogloss.search.sequence_search import Answer
     from isogloss.search.store import Store
     from isogloss.types import Sequences
 
-__all__ = ["checked_exactness", "ranking_of"]
+__all__ = ["ranking_of"]
 
 
 def ranking_of(
@@ -60,34 +57,4 @@ def ranking_of(
         tuple(tied),
         all(answer.scored == everything for answer in answers),
         tuple(answer.scored for answer in answers),
-    )
-
-
-def checked_exactness(
-    index: SequenceIndex, queries: Sequences, *, k: int, sample: int, seed: int
-) -> Measurement:
-    """See `SequenceIndex.check_exactness`."""
-    if not len(queries) or sample < 1:
-        raise ValueError("there is no query to check with")
-    rng = np.random.default_rng(seed)
-    drawn = np.sort(rng.permutation(len(queries))[:sample])
-    asked = queries.select(drawn.tolist())
-    right = index.search_ranked(asked, k, exact=True).hits
-    found = index.search_ranked(asked, k).hits
-    shares = [
-        sum(score >= best[-1] for score in scores) / len(best) if best else 1.0
-        for best, scores in zip(right.scores, found.scores, strict=True)
-    ]
-    per_item = np.array(shares, np.float32)
-    low, high = bootstrap_interval(per_item, seed=seed) or (None, None)
-    signature = {"k": k, "sample": len(asked), "seed": seed, "items": len(index)}
-    return Measurement(
-        f"recall@{k} against exact",
-        float(per_item.mean()),
-        low,
-        high,
-        len(asked),
-        signature={**signature, "made_by": index.made_by, "settings": asdict(index.settings)},
-        per_item=per_item,
-        item_keys=asked.ids,
     )

@@ -21,8 +21,9 @@ from isogloss.corpora.progress import with_progress
 from isogloss.errors import IsoglossError
 from isogloss.scores.seqsim_blocks import thread_count
 from isogloss.search.encoding import check_sequences, rebuilt_steps
+from isogloss.search.exactness import measured_exactness, sampled
 from isogloss.search.index_settings import IndexSettings
-from isogloss.search.sequence_answers import checked_exactness, ranking_of
+from isogloss.search.sequence_answers import ranking_of
 from isogloss.search.sequence_build import encoded_parts
 from isogloss.search.sequence_exact import exhaustive
 from isogloss.search.sequence_search import Answer, Effort, SequenceSearch
@@ -379,7 +380,8 @@ class SequenceIndex(StoredIndex):
         Raises:
             ValueError: there is no query, or as `search`.
         """
-        return checked_exactness(self, queries, k=k, sample=sample, seed=seed)
+        asked = queries.select(sampled(len(queries), sample, seed))
+        return measured_exactness(self, asked, k=k, seed=seed)
 
     def figures(self) -> dict[str, int]:
         """Segments, units, and bytes of all files, with and without the residuals of steps."""

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.errors import IsoglossError
+from isogloss.search.exactness import measured_exactness, sampled
 from isogloss.search.ranking import Ranking
 from isogloss.search.store import Store, Writer
 from isogloss.search.store_folder import new_folder
@@ -275,33 +276,10 @@ class VectorIndex(StoredIndex):
         Raises:
             ValueError: there is no query, or as `search`.
         """
-        from isogloss.measures.bootstrap import bootstrap_interval
-
-        if not len(queries) or sample < 1:
-            raise ValueError("there is no query to check with")
-        rng = np.random.default_rng(seed)
-        drawn = np.sort(rng.permutation(len(queries))[:sample])
+        drawn = sampled(len(queries), sample, seed)
         ids = tuple(queries.ids[i] for i in drawn)
         asked = Vectors(ids, queries.values[drawn], queries.made_by)
-        right = self.search_ranked(asked, k, exact=True).hits
-        found = self.search_ranked(asked, k).hits
-        shares = [
-            sum(score >= best[-1] for score in scores) / len(best) if best else 1.0
-            for best, scores in zip(right.scores, found.scores, strict=True)
-        ]
-        per_item = np.array(shares, np.float32)
-        low, high = bootstrap_interval(per_item, seed=seed) or (None, None)
-        signature = {"k": k, "sample": len(ids), "seed": seed, "items": len(self)}
-        return Measurement(
-            f"recall@{k} against exact",
-            float(per_item.mean()),
-            low,
-            high,
-            len(ids),
-            signature={**signature, "made_by": self.made_by, "settings": asdict(self.settings)},
-            per_item=per_item,
-            item_keys=ids,
-        )
+        return measured_exactness(self, asked, k=k, seed=seed)
 
     def steps(self, id: str) -> FloatArray:
         """The vector of `id` as one step: (1, D) float32, as it was encoded, up to rounding."""
