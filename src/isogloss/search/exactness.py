@@ -23,12 +23,15 @@ class Answering(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def made_by(self) -> str: ...
+    def made_by(self) -> str:
+        """What changes its values."""
 
     @property
-    def settings(self) -> Any: ...
+    def settings(self) -> Any:
+        """A dataclass, for the signature."""
 
-    def search_ranked(self, queries: Any, k: int = ..., *, exact: bool = ...) -> Ranking: ...
+    def search_ranked(self, queries: Any, k: int = ..., *, exact: bool = ...) -> Ranking:
+        """The `k` best of every query, by its stages or by scoring all."""
 
 
 def sampled(count: int, sample: int, seed: int) -> list[int]:
