@@ -311,6 +311,10 @@ def test_compiles_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(numba, "njit", read_only)
     assert preparation.compiled(lambda x: x + 1)(2) == 3
+    # The loops of the index are compiled by the same function.
+    from isogloss.search.compiled import compiled_any_order
+
+    assert compiled_any_order(lambda x: x + 1)(2) == 3
 
 
 def test_unit_steps_are_aligned_and_of_norm_one_or_zero() -> None:

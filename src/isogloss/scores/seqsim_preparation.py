@@ -25,6 +25,7 @@ __all__ = [
     "PANEL",
     "aligned",
     "compiled",
+    "compiled_with",
     "pack_float32",
     "pack_int8",
     "quantise",
@@ -45,15 +46,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(function: F) -> F:
     """`function` compiled when first called, to run beside other threads."""
-    return _compiled(function, False)
+    return compiled_with(function, False)
 
 
 def _summed(function: F) -> F:
     """As `compiled`, with sums in the order that suits the machine: the same for every row."""
-    return _compiled(function, {"reassoc", "contract"})
+    return compiled_with(function, {"reassoc", "contract"})
 
 
-def _compiled(function: F, fastmath: bool | set[str]) -> F:
+def compiled_with(function: F, fastmath: bool | set[str]) -> F:
+    """As `compiled`, with what numba's `fastmath` allows."""
     try:
         return cast("F", numba.njit(nogil=True, cache=True, fastmath=fastmath)(function))
     except RuntimeError:

@@ -6,12 +6,12 @@ first of their loops is wanted, so `import isogloss.search` works without numba.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from isogloss.errors import MissingExtra
 
 try:
-    import numba
+    from isogloss.scores.seqsim_preparation import compiled, compiled_with
 except ImportError as error:
     raise MissingExtra("search", "numba") from error
 
@@ -23,15 +23,9 @@ __all__ = ["compiled", "compiled_any_order"]
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def compiled(function: F) -> F:
-    """`function` compiled when first called and kept on disk; sums keep their written order."""
-    return cast("F", numba.njit(cache=True, nogil=True)(function))
-
-
 def compiled_any_order(function: F) -> F:
     """As `compiled`, in wide registers: NaN is taken to be absent, sums are in any order.
 
     The order is the same for every row of one length, so a row's result depends on nothing else.
     """
-    fast = {"nnan", "nsz", "reassoc", "contract"}
-    return cast("F", numba.njit(cache=True, nogil=True, fastmath=fast)(function))
+    return compiled_with(function, {"nnan", "nsz", "reassoc", "contract"})
