@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml Makefile scripts/install_torch.py
 	@echo "installing into $(VENV); a few minutes the first time"
 	$(BIN)/python scripts/install_torch.py $(TORCH) $(TORCH_VERSION)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -e '.[speech,hf,onnx,ray,search,serve,engine,mic,dev]'
+	  -e '.[speech,text,st,typology,hf,onnx,ray,search,serve,engine,mic,dev]'
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 

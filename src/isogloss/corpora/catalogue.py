@@ -30,13 +30,19 @@ __all__ = [
 
 READERS = {
     "aishell": "isogloss.corpora.readers.aishell:read",
+    "aligned_lines": "isogloss.corpora.readers.aligned_lines:read",
     "common_voice": "isogloss.corpora.readers.common_voice:read",
+    "conllu": "isogloss.corpora.readers.conllu:read",
     "fleurs": "isogloss.corpora.readers.fleurs:read",
     "folder": "isogloss.corpora.readers.folder:read",
+    "gettext": "isogloss.corpora.readers.gettext:read",
     "kespeech": "isogloss.corpora.readers.kespeech:read",
     "lhotse": "isogloss.corpora.readers.lhotse:read",
     "mdcc": "isogloss.corpora.readers.mdcc:read",
     "parallel_table": "isogloss.corpora.readers.parallel_table:read",
+    "sib200": "isogloss.corpora.readers.sib200:read",
+    "tatoeba": "isogloss.corpora.readers.tatoeba:read",
+    "text_table": "isogloss.corpora.readers.text_table:read",
     "xsid": "isogloss.corpora.readers.xsid:read",
     "yubao": "isogloss.corpora.readers.yubao:read",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from collections import deque
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["existing_folder", "keyed_lines", "only_table", "read_header", "read_rows", "text_lines"]
 
+_MOST_LINES_OF_A_ROW = 50
 TABLE_SUFFIXES = (".tsv", ".csv", ".tsv.gz", ".csv.gz")
 
 
@@ -79,8 +81,9 @@ def read_rows(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """`file:line` and the cells of every whole line, blanks around a cell removed.
 
-    A file ending in `.csv` is separated by commas and may be quoted; any other by tabs, never
-    quoted. A line is one row: a cell cannot hold a line break. `.gz` is read through gzip.
+    A file ending in `.csv` is separated by commas and may be quoted, and a quoted cell may hold
+    line breaks (of up to 50 lines, so that one lost quotation mark does not swallow the file); any
+    other is separated by tabs, never quoted, a line a row. `.gz` is read through gzip.
 
     Args:
         path: the table.
@@ -89,7 +92,10 @@ def read_rows(
     """
     names = tuple(columns) if columns is not None else read_header(path)
     separator = _separator(path)
-    for number, line in text_lines(path, gathering):
+    lines = text_lines(path, gathering)
+    if separator == ",":
+        lines = _with_line_breaks(lines, len(names))
+    for number, line in lines:
         if columns is None and number == 1:
             continue
         where = f"{path.name}:{number}"
@@ -106,6 +112,38 @@ def read_rows(
             )
             continue
         yield where, {name: cell.strip() for name, cell in zip(names, cells, strict=True)}
+
+
+def _with_line_breaks(lines: Iterator[tuple[int, str]], width: int) -> Iterator[tuple[int, str]]:
+    """Lines of a CSV, those that a quoted cell runs through joined; what cannot be joined stays."""
+    ahead: deque[tuple[int, str]] = deque()
+    while (first := ahead.popleft() if ahead else next(lines, None)) is not None:
+        number, line = first
+        end = None if line.count('"') % 2 == 0 else _end_of_row(ahead, lines)
+        if end is not None:
+            joined = "\n".join([line, *(ahead[place][1] for place in range(end + 1))])
+            try:
+                whole = len(_fields(joined, ",")) == width
+            except csv.Error:
+                whole = False
+            if whole:
+                for _ in range(end + 1):
+                    ahead.popleft()
+                line = joined
+        yield number, line
+
+
+def _end_of_row(ahead: deque[tuple[int, str]], lines: Iterator[tuple[int, str]]) -> int | None:
+    """Place in `ahead` of the next line with an odd number of quotation marks, if it is near."""
+    for place in range(_MOST_LINES_OF_A_ROW):
+        if place == len(ahead):
+            following = next(lines, None)
+            if following is None:
+                return None
+            ahead.append(following)
+        if ahead[place][1].count('"') % 2:
+            return place
+    return None
 
 
 def keyed_lines(path: Path, gathering: Gathering) -> dict[str, str]:
