@@ -30,6 +30,7 @@ __all__ = [
 
 READERS = {
     "aishell": "isogloss.corpora.readers.aishell:read",
+    "aligned_documents": "isogloss.corpora.readers.aligned_documents:read",
     "aligned_lines": "isogloss.corpora.readers.aligned_lines:read",
     "common_voice": "isogloss.corpora.readers.common_voice:read",
     "conllu": "isogloss.corpora.readers.conllu:read",
@@ -43,6 +44,7 @@ READERS = {
     "sib200": "isogloss.corpora.readers.sib200:read",
     "tatoeba": "isogloss.corpora.readers.tatoeba:read",
     "text_table": "isogloss.corpora.readers.text_table:read",
+    "xquad": "isogloss.corpora.readers.xquad:read",
     "xsid": "isogloss.corpora.readers.xsid:read",
     "yubao": "isogloss.corpora.readers.yubao:read",
 }
