@@ -41,6 +41,7 @@ READERS = {
     "lhotse": "isogloss.corpora.readers.lhotse:read",
     "mdcc": "isogloss.corpora.readers.mdcc:read",
     "parallel_table": "isogloss.corpora.readers.parallel_table:read",
+    "sentence_pairs": "isogloss.corpora.readers.sentence_pairs:read",
     "sib200": "isogloss.corpora.readers.sib200:read",
     "tatoeba": "isogloss.corpora.readers.tatoeba:read",
     "text_table": "isogloss.corpora.readers.text_table:read",
