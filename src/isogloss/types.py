@@ -102,7 +102,8 @@ class Sequences:
 
     `values` is (sum of T, D) float32; item i owns rows `offsets[i]:offsets[i + 1]`; `offsets` is
     (N + 1,) int64 and starts with 0. `step_seconds` is the time between two steps. `made_by`
-    names everything that changes the values (encoder, revision, layer).
+    names everything that changes the values (encoder, revision, layer). `words`, where known, is
+    (sum of T,) int64: the number of the item's word that each step belongs to, -1 for none.
     """
 
     ids: tuple[str, ...]
@@ -110,6 +111,7 @@ class Sequences:
     offsets: npt.NDArray[np.int64]
     step_seconds: float | None = None
     made_by: str = ""
+    words: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.dtype != np.float32:
@@ -128,6 +130,14 @@ class Sequences:
             )
         if np.any(np.diff(self.offsets) < 0):
             raise ValueError("offsets must not fall")
+        if self.words is not None:
+            if self.words.shape != (len(self.values),) or self.words.dtype != np.int64:
+                raise ValueError(
+                    f"words must be ({len(self.values)},) int64, one a step, "
+                    f"got {self.words.shape} {self.words.dtype}"
+                )
+            if np.any(self.words < -1):
+                raise ValueError(f"words must be -1 or more, got {self.words.min()}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -138,6 +148,15 @@ class Sequences:
             raise IndexError(f"item {index} of {len(self)}")
         index %= len(self)
         return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def item_words(self, index: int) -> npt.NDArray[np.int64] | None:
+        """Word of each step of item `index`, (T,), a view; None where words are not known."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        index %= len(self)
+        if self.words is None:
+            return None
+        return self.words[self.offsets[index] : self.offsets[index + 1]]
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -152,25 +171,48 @@ class Sequences:
         *,
         step_seconds: float | None = None,
         made_by: str = "",
+        words: Sequence[npt.NDArray[np.int64]] | None = None,
     ) -> Sequences:
-        """Join per-item (T, D) arrays; at least one array is needed to know D."""
+        """Join per-item (T, D) arrays; at least one array is needed to know D.
+
+        `words` has one (T,) array an item, or is None where words are not known.
+        """
         if not arrays:
             raise ValueError("Sequences need at least one item")
+        if words is not None:
+            lengths = [len(array) for array in arrays]
+            if [len(array) for array in words] != lengths:
+                raise ValueError("words must have one array an item, as long as its steps")
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         values = np.concatenate(arrays, axis=0).astype(np.float32, copy=False)
-        return cls(tuple(ids), values, offsets, step_seconds, made_by)
+        joined = None
+        if words is not None:
+            joined = np.concatenate(words, axis=0).astype(np.int64, copy=False)
+        return cls(tuple(ids), values, offsets, step_seconds, made_by, joined)
 
     def select(self, indices: Sequence[int]) -> Sequences:
         """The items at `indices`, in that order, copied; an empty selection keeps D."""
         if not len(indices):
             empty = np.zeros((0, self.values.shape[1]), dtype=np.float32)
-            return Sequences((), empty, np.zeros(1, np.int64), self.step_seconds, self.made_by)
+            return Sequences(
+                (),
+                empty,
+                np.zeros(1, np.int64),
+                self.step_seconds,
+                self.made_by,
+                None if self.words is None else np.zeros(0, np.int64),
+            )
+        words = None
+        if self.words is not None:
+            spans = [(self.offsets[i], self.offsets[i + 1]) for i in np.arange(len(self))[indices]]
+            words = [self.words[first:last] for first, last in spans]
         return Sequences.from_list(
             [self.ids[i] for i in indices],
             [self[i] for i in indices],
             step_seconds=self.step_seconds,
             made_by=self.made_by,
+            words=words,
         )
 
 
@@ -259,12 +301,18 @@ class Encoder(Protocol):
 class Transform(Protocol):
     """A change of representation fitted on some vectors and applied to others."""
 
-    def fit(self, vectors: Vectors) -> Transform:
-        """Learn from `vectors` and return self; learnt attributes end in `_`."""
+    def fit(
+        self,
+        vectors: Vectors,
+        *,
+        varieties: Sequence[str],
+        meanings: Sequence[str | None] | None = None,
+    ) -> Transform:
+        """Learn from `vectors`, a variety and a meaning each; learnt attributes end in `_`."""
         ...
 
-    def transform(self, vectors: Vectors) -> Vectors:
-        """`vectors` changed, ids kept."""
+    def transform(self, vectors: Vectors, *, varieties: Sequence[str]) -> Vectors:
+        """`vectors` changed, ids kept; a row depends on itself and its variety alone."""
         ...
 
 
