@@ -49,10 +49,31 @@ def test_blocks_change_nothing(monkeypatch) -> None:
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("abcd"), rng.integers(0, 20))) for _ in range(15)]
     whole = edit_similarity(texts, texts)
-    monkeypatch.setattr("isogloss.scores.edit._CELLS_AT_ONCE", 50)
+    monkeypatch.setattr("isogloss.scores.edit_bits._PAIRS_AT_ONCE", 8)
+    monkeypatch.setattr("isogloss.scores.edit_bits._TARGETS_AT_ONCE", 4)
     np.testing.assert_array_equal(whole, edit_similarity(texts, texts))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(alphabet="abc", max_size=150), min_size=1, max_size=4))
+def test_strings_of_several_words_of_bits(texts: list[str]) -> None:
+    """Around 64 and 128 symbols a carry passes from word to word."""
+    others = ["", "a" * 63, "ab" * 32, "abc" * 22, "ba" * 64, "c" * 129]
+    found = edit_similarity(texts, others)
+    for i, a in enumerate(texts):
+        for j, b in enumerate(others):
+            right = 1 - slow_distance(a, b) / max(len(a), len(b), 1)
+            np.testing.assert_allclose(found[i, j], right, atol=1e-6)
 
 
 def test_strings_beyond_the_range_of_small_integers() -> None:
     found = edit_similarity(["a", "b"], ["a" * 40_000])
     np.testing.assert_allclose(found, [[1 / 40_000], [0]], atol=1e-7)
+
+
+@settings(max_examples=40, deadline=None)
+@given(strings, strings)
+def test_text_and_lists_of_its_characters_are_alike(a: list[str], b: list[str]) -> None:
+    as_lists = edit_similarity([list(x) for x in a], [list(x) for x in b])
+    np.testing.assert_array_equal(edit_similarity(a, b), as_lists)
+    np.testing.assert_array_equal(edit_similarity(a, [list(x) for x in b]), as_lists)

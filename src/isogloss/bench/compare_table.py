@@ -31,7 +31,7 @@ __all__ = [
 
 def is_percent(measure: str) -> bool:
     """Whether a measure is a share (R@1, CER, accuracy) rather than a correlation or the like."""
-    return not any(word in measure for word in ("Spearman", "Pearson", "correlation"))
+    return not any(word in measure for word in ("Spearman", "Pearson", "correlation", " score"))
 
 
 def shown_value(value: float, measure: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isogloss.encoders.item_text import has_text
 from isogloss.errors import IsoglossError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _NOTES = 10
 class Prepared:
     """A suite's corpus, the manifest it stands in, and how much of it is there.
 
-    `coverage` has 'by' and 'rows' of name, present and expected recordings; `notes` are lines
+    `coverage` has 'by' and 'rows' of name, present and expected items; `notes` are lines
     about what a reader left out.
     """
 
@@ -129,7 +130,8 @@ def _read(suite: Suite, folder: Path, work: Path) -> Prepared:
     result = reader(folder, **options)
     if not result.corpus.items:
         reasons = "; ".join(f"{count} x {why}" for why, count in result.reasons().items())
-        raise IsoglossError(f"{folder}: no recording of suite '{suite.name}' ({reasons})")
+        what = "sentence" if suite.of_text else "recording"
+        raise IsoglossError(f"{folder}: no {what} of suite '{suite.name}' ({reasons})")
     manifest = work / "manifest.jsonl"
     skipped = list(result.skipped)
     if suite.corpus.speak is None:
@@ -171,12 +173,17 @@ def _counted(corpus: Corpus, suite: Suite) -> dict[str, Any]:
     with_splits = any(item.split == split for item in corpus.items)
     meanings: dict[str, set[str]] = {}
     for item in corpus.items:
-        if item.audio is None or item.meaning is None or (with_splits and item.split != split):
+        there = item.audio is not None or (suite.of_text and has_text(item))
+        if not there or item.meaning is None or (with_splits and item.split != split):
             continue
         name = item.site if suite.corpus.by == "site" else item.variety
         meanings.setdefault(str(name), set()).add(item.meaning)
     expected = len(set().union(*meanings.values())) if meanings else 0
-    counts = {name: (len(found), expected) for name, found in meanings.items()}
+    # Collections of text pair some varieties and not others, so nobody knows what is missing.
+    counts = {
+        name: (len(found), len(found) if suite.of_text else expected)
+        for name, found in meanings.items()
+    }
     return _coverage(suite.corpus.by, counts)
 
 

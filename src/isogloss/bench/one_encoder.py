@@ -25,11 +25,12 @@ from isogloss.bench.layers import (
     measurements_of,
 )
 from isogloss.bench.store import RunResult, key_of, load_result, result_file, save_result
-from isogloss.bench.task_kinds import load_task
+from isogloss.bench.task_kinds import RETRIEVALS, load_task
 from isogloss.encoders import encode_cached
 from isogloss.errors import IsoglossError
 from isogloss.tasks import SpeechRetrieval, Transcription, measurement_to_dict
 from isogloss.tasks.parallel import parallel_sets
+from isogloss.tasks.text_retrieval import TextRetrieval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +78,7 @@ class EncoderRun:
     @property
     def first_retrieval(self) -> TaskSpec | None:
         """The retrieval that the page shows in full."""
-        return next((t for t in self.suite.tasks if t.task == "retrieval"), None)
+        return next((t for t in self.suite.tasks if t.task in RETRIEVALS), None)
 
 
 @dataclass(slots=True)
@@ -206,7 +207,7 @@ def _layers_encoded(run: EncoderRun) -> bool:
 def _run_task(run: EncoderRun, spec: TaskSpec) -> _Done:
     task = _task_of(run, spec)
     key = _task_key(run, spec)
-    if isinstance(task, SpeechRetrieval):
+    if isinstance(task, SpeechRetrieval | TextRetrieval):
         return _retrieved(run, spec, task, key)
     if isinstance(task, LayerSweep):
         if not has_layers(run.encoder):
@@ -223,7 +224,9 @@ def _run_task(run: EncoderRun, spec: TaskSpec) -> _Done:
     return _Done(entry_of(spec.task, key, spec.show, measured))
 
 
-def _retrieved(run: EncoderRun, spec: TaskSpec, task: SpeechRetrieval, key: str) -> _Done:
+def _retrieved(
+    run: EncoderRun, spec: TaskSpec, task: SpeechRetrieval | TextRetrieval, key: str
+) -> _Done:
     found = task.retrieve(run.corpus, run.encoder)
     means = [mean for name in found.measures if (mean := found.mean(name)) is not None]
     measured = [*means, *found.buckets("distance"), *found.buckets("cognates")]
@@ -233,8 +236,11 @@ def _retrieved(run: EncoderRun, spec: TaskSpec, task: SpeechRetrieval, key: str)
         return _Done(entry)
     queries = sum(len(pair) for pair in found.pairs)
     chosen = choose_examples(found, run.suite.examples, seed=run.suite.seed)
-    examples = map_examples(
-        chosen, found, run.corpus, run.encoder, run.cache_dir, center=task.center
+    # Maps show moments of recordings; of sentences the page shows the words.
+    examples = (
+        chosen
+        if isinstance(task, TextRetrieval)
+        else map_examples(chosen, found, run.corpus, run.encoder, run.cache_dir, center=task.center)
     )
     retrieval = found.to_dict(items=queries <= _MOST_QUERIES_STORED)
     return _Done(entry, {"retrieval": retrieval, "examples": tuple(examples)})

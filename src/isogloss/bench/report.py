@@ -27,7 +27,9 @@ from isogloss.bench.report_tables import (
     plural,
     recipe_section,
 )
-from isogloss.bench.summary import BASELINES, chance_of, labels_of, role_of
+from isogloss.bench.report_text import heat_section, mining_section
+from isogloss.bench.summary import BASELINES, chance_of, is_text, labels_of, role_of
+from isogloss.bench.task_kinds import TEXT_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from isogloss.bench.store import RunResult
     from isogloss.types import Corpus
 
-__all__ = ["write_report"]
+__all__ = ["whole_page", "write_report"]
 
 _PAGE = Path(__file__).with_name("page")
 # The browser itself then refuses anything that is not in this file.
@@ -101,6 +103,8 @@ def write_report(
             if ordered
             else []
         ),
+        mining_section(everyone),
+        heat_section(everyone),
         controlled_section(everyone),
         layers_section(ordered) if ordered else "",
         probe_section(everyone),
@@ -110,13 +114,14 @@ def write_report(
         coverage_section(everyone),
         recipe_section(everyone),
     ]
-    write_text(out, _page(heading, "\n".join(part for part in sections if part)))
+    write_text(out, whole_page(heading, "\n".join(part for part in sections if part)))
     return out
 
 
 def _heading(result: RunResult) -> str:
     if "tasks" in result.config:
-        return f"Speech benchmark: {result.suite}"
+        kinds = {str(task.get("task")) for task in result.config["tasks"].values()}
+        return f"{'Text' if kinds & set(TEXT_TASKS) else 'Speech'} benchmark: {result.suite}"
     return f"Cross-dialect speech retrieval: {result.corpus['name']}"
 
 
@@ -128,11 +133,18 @@ def _guide(results: Sequence[RunResult]) -> str:
     sizes = sorted({pair["n"] for pair in first.retrieval["pairs"]})
     pool = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     sets, pairs = len(first.retrieval["sets"]), len(first.retrieval["pairs"])
-    parts = [
+    spoken = (
         f"A sentence is spoken in one {by}; which of {pool} recordings in another {by} says the "
         f"same? R@1 is the share of queries whose nearest recording is the right one, here "
         f"averaged over the {pairs} ordered pairs of {sets} {plural(first)}."
-    ]
+    )
+    written = (
+        f"A sentence is written in one {by}; which of {pool} sentences in another {by} is its "
+        f"translation? R@1 is the share of sentences whose nearest one is, here averaged over the "
+        f"{pairs} ordered pairs of {sets} {plural(first)}."
+    )
+    text = is_text(first)
+    parts = [written if text else spoken]
     if mean is not None:
         labels = labels_of([r.encoder for r in results])
         found = f"{labels[first.encoder]} finds it for {_percent(mean)} of the queries"
@@ -146,8 +158,11 @@ def _guide(results: Sequence[RunResult]) -> str:
         parts.append(found[0].upper() + found[1:] + (f"; {', '.join(rest)}." if rest else "."))
     if any(first.measure(name) is not None for name in BASELINES):
         parts.append(
-            "Related varieties share words that sound alike, so every result stands beside what "
-            "sound or spelling alone would find."
+            "Related varieties share words that look alike, so every result stands beside what "
+            "spelling alone would find."
+            if text
+            else "Related varieties share words that sound alike, so every result stands beside "
+            "what sound or spelling alone would find."
         )
     level = f"{100 * float(first.config.get('level', 0.95)):g}"
     parts.append(f"Ranges are {level} % bootstrap intervals.")
@@ -163,7 +178,8 @@ def _percent(mean: Mapping[str, float]) -> str:
     return f"{100 * mean['value']:.1f} %"
 
 
-def _page(title: str, body: str) -> str:
+def whole_page(title: str, body: str) -> str:
+    """One self-contained HTML document in the style of all pages; `body` is trusted HTML."""
     style = (_PAGE / "style.css").read_text(encoding="utf-8")
     script = (_PAGE / "script.js").read_text(encoding="utf-8")
     palette = json.dumps(map_palette().tolist(), separators=(",", ":"))

@@ -13,7 +13,7 @@ import numpy as np
 
 from isogloss.bench.examples import StepMap, unpack_map
 from isogloss.bench.figures import palette_png, png_uri, ticks
-from isogloss.bench.summary import encoder_label, set_labels
+from isogloss.bench.summary import encoder_label, is_text, set_labels
 from isogloss.corpora.audio import read_audio
 from isogloss.errors import AudioError
 from isogloss.varieties import builtin_table
@@ -39,6 +39,8 @@ def examples_section(result: RunResult, corpus: Corpus | None) -> str:
         return ""
     items = {} if corpus is None else {item.id: item for item in corpus.items}
     labels = set_labels(result)
+    if is_text(result):
+        return _read_section(result, items, labels)
     blocks = [_example(e, items, labels) for e in result.examples]
     swatches = _legend()
     gone = sum(1 for e in result.examples if not _playable(items.get(e["query_id"])))
@@ -54,6 +56,35 @@ def examples_section(result: RunResult, corpus: Corpus | None) -> str:
         f"query (downwards) is to each moment of the answer (across) for "
         f"{escape(encoder_label(result.encoder))}; a bright diagonal means that both say the same "
         f"in the same order.</p>{swatches}{missing}{''.join(blocks)}"
+    )
+
+
+def _read_section(result: RunResult, items: Mapping[str, Item], labels: Mapping[str, str]) -> str:
+    """Queries with what was found, to read."""
+    blocks = []
+    for example in result.examples:
+        query, target = labels[example["query"]], labels[example["target"]]
+        right = bool(example["right"])
+        told = f"rank {example['rank']} of {example['n']}, score {example['score']:.3f}"
+        shown = [("query", query, example["query_id"])]
+        if not right:
+            shown.append(("chosen, wrong", target, example["hit_id"]))
+            told += f"; chosen instead {example['hit_score']:.3f}"
+        shown.append(("right answer", target, example["target_id"]))
+        mark = (
+            '<span class="right-mark">✓ found</span>'
+            if right
+            else '<span class="wrong-mark">✗ missed</span>'
+        )
+        texts = "".join(_player(role, of, items.get(id_), id_) for role, of, id_ in shown)
+        blocks.append(
+            f'<article class="example"><h3>{escape(query)} → {escape(target)} {mark} '
+            f'<small>{told}</small></h3><div class="players">{texts}</div></article>'
+        )
+    return (
+        f"<h2>Read</h2><p>Queries drawn at random (seed {result.config.get('seed', 0)}), half of "
+        f"them answered wrongly where there are enough, by "
+        f"{escape(encoder_label(result.encoder))}.</p>{''.join(blocks)}"
     )
 
 
@@ -130,8 +161,9 @@ def _player(role: str, variety: str, item: Item | None, item_id: str) -> str:
         )
     known = builtin_table().get(item.variety)
     code = escape((known.bcp47 if known is not None else None) or "zh", quote=True)
-    if item.transcript:
-        parts.append(f'<q lang="{code}">{escape(item.transcript)}</q>')
+    said = item.text or item.transcript
+    if said:
+        parts.append(f'<q lang="{code}">{escape(said)}</q>')
     if item.translation and item.translation != item.transcript:
         parts.append(f'<div class="gloss" lang="zh">{escape(item.translation)}</div>')
     speaker = f", speaker {item.speaker}" if item.speaker else ""

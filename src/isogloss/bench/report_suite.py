@@ -13,6 +13,7 @@ from isogloss.bench.entries import signature_of
 from isogloss.bench.figures import Bar, bars
 from isogloss.bench.report_tables import styles
 from isogloss.bench.summary import labels_of, set_label
+from isogloss.bench.task_kinds import RETRIEVALS, TEXT_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ __all__ = ["compare_section", "controlled_section", "coverage_section", "probe_s
 
 _CONTROLS = ("controlled", "word-choice")
 # Tasks that have sections of their own, or none besides the comparison.
-_SHOWN_ELSEWHERE = (*_CONTROLS, "retrieval", "layers", "transcription", "probe")
+_SHOWN_ELSEWHERE = (*_CONTROLS, *RETRIEVALS, "layers", "transcription", "probe")
 
 
 def compare_section(found: Comparison) -> str:
@@ -139,9 +140,13 @@ def probe_section(results: Sequence[RunResult]) -> str:
 
 
 def coverage_section(results: Sequence[RunResult]) -> str:
-    """How many of the expected recordings were there, for each part of the corpus."""
+    """How many of the expected recordings were there, for each part of the corpus.
+
+    Nothing for sentences, of which nobody knows how many there should be.
+    """
     coverage = results[0].corpus.get("coverage")
-    if not coverage or not coverage["rows"]:
+    kinds = {str(task.get("task")) for task in results[0].config.get("tasks", {}).values()}
+    if not coverage or not coverage["rows"] or kinds & set(TEXT_TASKS):
         return ""
     by = str(coverage["by"])
     present = sum(row["present"] for row in coverage["rows"])

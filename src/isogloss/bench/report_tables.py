@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 # Up to this many sets a table of all of them can be read; beyond, groups stand for them.
-_MOST_SETS_SHOWN = 24
+_MOST_SETS_SHOWN = 31
 _MOST_PAIRS_LISTED = 90
 _CELL_WITH_INTERVAL = 10
 
@@ -49,8 +49,8 @@ def styles(results: Sequence[RunResult]) -> dict[str, str]:
     found, colour = {}, 0
     for result in results:
         role = role_of(result.encoder)
-        if role in ("mel", "random"):
-            found[result.encoder] = "floor" if role == "mel" else "control"
+        if role in ("mel", "ngram", "random"):
+            found[result.encoder] = "control" if role == "random" else "floor"
         else:
             found[result.encoder] = f"s{colour % 4}"
             colour += 1
@@ -85,6 +85,8 @@ def _baselines(result: RunResult) -> dict[str, tuple[str, str]]:
         "R@1 phonetic": ("sound alone", f"edit distance of {phonetic_basis(result)}"),
         "R@1 by transcript": ("dialect transcripts", "edit distance of what was said, written"),
         "R@1 by translation": ("standard transcripts", "edit distance: the ceiling of ASR labels"),
+        "R@1 by tfidf": ("n-grams of the pool", "TF-IDF of characters, fitted on what is judged"),
+        "R@1 by edit": ("edit distance", "normalised, of sentences as they are written"),
     }
     return {measure: labels[measure] for measure in baseline_labels(result)}
 
@@ -129,11 +131,12 @@ def _matrices(results: Sequence[RunResult], *, by_group: bool) -> str:
         labels = _labels(result, names, by_group=by_group)
         tables.append(heat_table(captions[result.encoder], names, labels, cells))
     first = results[0]
-    if not by_group and first.measure("R@1 phonetic") is not None:
-        names, cells = set_cells(first, "R@1 phonetic")
-        label = _baselines(first)["R@1 phonetic"][0]
-        labels = _labels(first, names, by_group=False)
-        tables.append(heat_table(label, names, labels, cells))
+    for floor in () if by_group else ("R@1 phonetic", "R@1 by tfidf"):
+        if first.measure(floor) is not None:
+            names, cells = set_cells(first, floor)
+            label = _baselines(first)[floor][0]
+            labels = _labels(first, names, by_group=False)
+            tables.append(heat_table(label, names, labels, cells))
     return f'<div class="matrices">{"".join(tables)}</div>'
 
 

@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from isogloss._config import config_from_mapping
-from isogloss.bench.task_kinds import SHOWN, checked_options, load_task, option_names
+from isogloss.bench.task_kinds import (
+    RETRIEVALS,
+    SHOWN,
+    TEXT_TASKS,
+    checked_options,
+    load_task,
+    option_names,
+)
 from isogloss.errors import IsoglossError, UnknownName
 
 __all__ = ["CorpusSpec", "Suite", "TaskSpec", "load_suite", "read_suite", "suite_names"]
@@ -105,8 +112,13 @@ class Suite:
     @property
     def by(self) -> str:
         """What the first retrieval compares: 'variety', 'site' or 'group'."""
-        first = next((t for t in self.tasks if t.task == "retrieval"), None)
+        first = next((t for t in self.tasks if t.task in RETRIEVALS), None)
         return str(first.options.get("by", "variety")) if first else "variety"
+
+    @property
+    def of_text(self) -> bool:
+        """Whether its tasks read sentences, so that items without a recording count."""
+        return any(task.task in TEXT_TASKS for task in self.tasks)
 
     def only(self, names: tuple[str, ...]) -> Suite:
         """This suite with some of its tasks, in its own order.

@@ -20,6 +20,7 @@ __all__ = [
     "baseline_labels",
     "encoder_label",
     "group_cells",
+    "is_text",
     "labels_of",
     "phonetic_basis",
     "role_of",
@@ -30,12 +31,14 @@ __all__ = [
     "write_results_json",
 ]
 
-Role = Literal["trained", "mel", "random", "other"]
+Role = Literal["trained", "mel", "ngram", "random", "other"]
 
 BASELINES = {
     "R@1 phonetic": "sound alone: edit distance of phones",
     "R@1 by transcript": "spelling alone: edit distance of transcripts in the variety's characters",
     "R@1 by translation": "ceiling of standard transcripts: their edit distance",
+    "R@1 by tfidf": "spelling alone: TF-IDF of character n-grams, fitted on the pool",
+    "R@1 by edit": "spelling alone: edit distance of sentences",
 }
 """Measures that need no encoder, and what they tell; see `baseline_labels` for a result's own."""
 
@@ -45,7 +48,7 @@ _BASES = {
     frozenset({"phones", "transcript"}): "phones, or of transcripts where a pair has none",
 }
 
-_ROLES: dict[str, Role] = {"own": "trained", "mel": "mel", "random": "random"}
+_ROLES: dict[str, Role] = {"own": "trained", "mel": "mel", "ngram": "ngram", "random": "random"}
 _GROUPS = {
     "zh_standard": "Standard Mandarin",
     "zh_dialect": "Dialect Mandarin",
@@ -59,8 +62,13 @@ _GROUPS = {
 
 
 def role_of(encoder: str) -> Role:
-    """What an encoder is there for: 'trained' (own:), 'mel', 'random' or 'other'."""
+    """What an encoder is there for: 'trained' (own:), the floors 'mel' and 'ngram', 'random'."""
     return _ROLES.get(encoder.partition(":")[0], "other")
+
+
+def is_text(result: RunResult) -> bool:
+    """Whether the retrieval of a result compares sentences, not recordings."""
+    return bool(result.retrieval.get("signature", {}).get("task") == "text_retrieval")
 
 
 def phonetic_basis(result: RunResult) -> str:
@@ -99,6 +107,8 @@ def encoder_label(encoder: str) -> str:
         return f"trained ({name or argument})"
     if kind == "mel":
         return "log-mel frames"
+    if encoder == "ngram:":
+        return "character n-grams"
     if kind == "random":
         return f"random weights ({argument or 'tiny'})"
     if argument.startswith("/"):

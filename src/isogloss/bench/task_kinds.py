@@ -17,19 +17,51 @@ from isogloss.errors import IsoglossError, UnknownName
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SHOWN", "TASKS", "checked_options", "load_task", "option_names", "task_names"]
+__all__ = [
+    "RETRIEVALS",
+    "SHOWN",
+    "TASKS",
+    "TEXT_TASKS",
+    "checked_options",
+    "load_task",
+    "option_names",
+    "task_names",
+]
 
 TASKS = {
+    "comparable-documents": "isogloss.tasks.comparable_documents:ComparableDocuments",
     "controlled": "isogloss.tasks.controlled:ControlledRetrieval",
+    "divergence": "isogloss.tasks.divergence:Divergence",
+    "fact-alignment": "isogloss.tasks.fact_alignment:FactAlignment",
     "intent": "isogloss.tasks.intent:IntentClassification",
+    "knn": "isogloss.tasks.knn_classification:NearestExamples",
     "layers": "isogloss.bench.layers:LayerSweep",
+    "mining": "isogloss.tasks.text_mining:TextMining",
+    "mixed-pool": "isogloss.tasks.mixed_pool:MixedPool",
     "probe": "isogloss.tasks.probe:Probe",
+    "relatedness": "isogloss.tasks.relatedness:Relatedness",
     "retrieval": "isogloss.tasks.speech_retrieval:SpeechRetrieval",
+    "sentence-alignment": "isogloss.tasks.sentence_alignment:SentenceAlignment",
+    "text-retrieval": "isogloss.tasks.text_retrieval:TextRetrieval",
     "transcription": "isogloss.tasks.transcription:Transcription",
     "within": "isogloss.tasks.within:WithinGroupRetrieval",
     "word-choice": "isogloss.tasks.word_choice:WordChoice",
 }
 """Kind of task to its class, a frozen dataclass with `run(corpus, encoder)`."""
+
+RETRIEVALS = ("retrieval", "text-retrieval")
+"""Kinds whose first task fills the page: matrix, pairs, examples."""
+
+TEXT_TASKS = ("comparable-documents", "fact-alignment", 
+    "divergence",
+    "knn",
+    "mining",
+    "mixed-pool",
+    "relatedness",
+    "sentence-alignment",
+    "text-retrieval",
+)
+"""Kinds that read sentences."""
 
 SHOWN = {
     "controlled": (
@@ -38,9 +70,21 @@ SHOWN = {
         "partial Spearman meaning",
         "partial Spearman sound",
     ),
+    "comparable-documents": ("document F1 *", "sentence F1 *"),
+    "fact-alignment": ("fact F1", "fact F1 *"),
+    "divergence": ("AUC *", "F1 *", "ranking accuracy *", "Spearman words *"),
     "intent": ("* accuracy *", "* gap *"),
+    "knn": ("accuracy * k=1", "accuracy * k=1 by *", "accuracy * k=5", "macro-F1 * k=1"),
+    "mining": ("F1 *",),
+    "mixed-pool": (
+        *("mAP", "mAP by *", "mAP one variety at a time", "mAP one variety at a time by *"),
+        *("R@1", "R@1 by *", "same-variety share", "same-variety share by *"),
+    ),
     "probe": ("* probe accuracy",),
+    "relatedness": ("Spearman *",),
     "retrieval": ("R@1", "MRR"),
+    "sentence-alignment": ("strict F1", "strict F1 by *", "lax F1", "lax F1 by *"),
+    "text-retrieval": ("R@1", "R@1 by *", "xSIM", "matched score", "random score"),
     "transcription": ("CER",),
     "within": ("within-group R@1", "cross-group R@1"),
     "word-choice": ("word choice accuracy",),

@@ -7,13 +7,13 @@ its user from naming the encoder every time, so an index without one works all t
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isogloss._files import write_json
 from isogloss.encoders.pool import mean_pool
-from isogloss.encoders.registry import load_encoder
+from isogloss.encoders.registry import EncoderName, load_encoder
 from isogloss.errors import IsoglossError
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ class EncoderNote:
 
 def write_note(folder: Path, encoder: str, layer: int | None = None) -> EncoderNote:
     """Note in the index `folder` that `encoder` and `layer` made it; a local path is made whole."""
-    kind, colon, argument = encoder.partition(":")
+    name = EncoderName.of(encoder)
     # A public name such as owner/name is left alone; a path must work from any working directory.
-    if argument and Path(argument).exists():
-        argument = str(Path(argument).resolve())
-    note = EncoderNote(f"{kind}{colon}{argument}", layer)
+    if name.argument and Path(name.argument).exists():
+        name = replace(name, argument=str(Path(name.argument).resolve()))
+    note = EncoderNote(str(name), layer)
     write_json(folder / NOTE_FILE, asdict(note))
     return note
 

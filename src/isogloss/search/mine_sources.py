@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isogloss.errors import IsoglossError, UnknownName
+from isogloss.search.mine_cells import CellSide
 from isogloss.search.mine_sides import IndexSide, SequenceSide, VectorSide
 from isogloss.search.open import is_index, open_index
+from isogloss.types import Vectors
 
 if TYPE_CHECKING:
     from isogloss.search.mine_sides import Side
@@ -30,6 +32,7 @@ class SourceOptions:
         center: take each side's mean vector away; with `pool`.
         split: of a manifest; None for all.
         candidates: of the search in an index.
+        probes: with `pool`, look for neighbours in so many cells only (see `mine_cells`).
     """
 
     encoder: str | None = None
@@ -40,6 +43,7 @@ class SourceOptions:
     center: bool = False
     split: str | None = None
     candidates: int | None = None
+    probes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,11 @@ def _of_index(path: Path | str, options: SourceOptions, variety: str | None) -> 
     from isogloss.search.store import Filter
 
     index = open_index(path)
+    if options.probes is not None:
+        raise ValueError(
+            f"{index.shown} is an index, which has a search of its own; probes are for manifests "
+            "and encoded folders"
+        )
     if options.pool or options.center:
         raise ValueError(
             f"{index.shown} is an index, whose similarity and centre were chosen when it was "
@@ -140,7 +149,16 @@ def _of_sequences(sequences: Sequences, options: SourceOptions) -> Side:
     if not options.pool:
         if options.center:
             raise ValueError("centring is for pooled vectors; pool, or leave it out")
+        if options.probes is not None:
+            raise ValueError("probes are for pooled vectors; pool, or leave them out")
         return SequenceSide(sequences)
     from isogloss.encoders.pool import mean_pool
 
-    return VectorSide(mean_pool(sequences), center=options.center)
+    if (sequences.lengths == 1).all():
+        # A step is its own mean; millions of them need not be held twice.
+        vectors = Vectors(sequences.ids, sequences.values, f"{sequences.made_by};pool=mean")
+    else:
+        vectors = mean_pool(sequences)
+    if options.probes is not None:
+        return CellSide(vectors, center=options.center, probes=options.probes)
+    return VectorSide(vectors, center=options.center)

@@ -18,7 +18,7 @@ from isogloss.errors import IsoglossError, MissingExtra
 if TYPE_CHECKING:
     from isogloss.types import FloatArray
 
-__all__ = ["Graph", "build_graph"]
+__all__ = ["Graph", "build_graph", "import_faiss"]
 
 Rows = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -36,7 +36,7 @@ class Graph:
     """
 
     def __init__(self, stored: Bytes) -> None:
-        faiss = _faiss()
+        faiss = import_faiss()
         self._stored = stored
         reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(stored), stored.nbytes)
         try:
@@ -61,7 +61,7 @@ class Graph:
             breadth: nodes kept while walking (efSearch); at least `k` is used.
             allowed: (rows,) bool, or None for all; rows outside it are walked over, not returned.
         """
-        faiss = _faiss()
+        faiss = import_faiss()
         settings = faiss.SearchParametersHNSW()
         settings.efSearch = max(breadth, k)
         if allowed is not None:
@@ -90,7 +90,7 @@ def build_graph(unit: FloatArray, *, links: int, breadth: int, threads: int | No
 
     Source: Malkov and Yashunin 2018, as built by faiss.
     """
-    faiss = _faiss()
+    faiss = import_faiss()
     before = faiss.omp_get_max_threads()
     if threads is not None:
         faiss.omp_set_num_threads(threads)
@@ -108,7 +108,12 @@ def build_graph(unit: FloatArray, *, links: int, breadth: int, threads: int | No
     return stored
 
 
-def _faiss() -> Any:
+def import_faiss() -> Any:
+    """The package faiss.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
     try:
         with warnings.catch_warnings():
             # SWIG's own types lack a module's name, of which Python 3.12 and later complain.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path  # noqa: TC003  (recipes are read by the fields' types)
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from isogloss.types import Corpus, Encoder, FloatArray, Item
 
 __all__ = ["Compared", "Comparison", "at_layer"]
+
+T = TypeVar("T", bound=Sequences | Vectors)
 
 _ALLOWED: dict[str, tuple[str | None, ...]] = {
     "by": BYS,
@@ -88,6 +90,9 @@ class Comparison:
         cache_dir: where encoded items are kept; does not change a number.
         progress: bars on stderr; does not change a number.
     """
+
+    # Text loses the mean of its pooled vectors, speech the mean of all steps.
+    _pools_first: ClassVar[bool] = False
 
     by: By = "variety"
     split: str | None = "test"
@@ -164,10 +169,10 @@ class Comparison:
         for s in sets:
             own = sequences.select([row[item.id] for item in s.items.values()])
             mean = self._mean(s, own, corpus, encoder)
-            steps[s.name] = self._pooled(_less(own, mean))
+            steps[s.name] = self._less(own, mean)
             if self.whiten != "none":
                 others = self._fit_on(s, self.whiten_split, "whiten", corpus, encoder)
-                found = steps[s.name] if others is None else self._pooled(_less(others, mean))
+                found = steps[s.name] if others is None else self._less(others, mean)
                 fitted[s.name] = found.values
         return Compared(sets, self._whitened(steps, fitted), tuple(unreadable))
 
@@ -226,7 +231,8 @@ class Comparison:
     ) -> FloatArray | None:
         if not self.center:
             return None
-        fitted = self._fit_on(of, self.center_split, "centre", corpus, encoder) or own
+        steps = self._fit_on(of, self.center_split, "centre", corpus, encoder) or own
+        fitted = self._pooled(steps) if self._pools_first else steps
         mean: FloatArray = fitted.values.mean(axis=0, dtype=np.float64).astype(np.float32)
         return mean
 
@@ -254,7 +260,7 @@ class Comparison:
             for item in corpus.items
             if member(item) in members
             and item.split == split
-            and item.audio
+            and self._takes(item)
             and item.id not in judged
         ]
         if not found:
@@ -262,6 +268,15 @@ class Comparison:
                 f"set '{of.name}' has no recordings in split '{split}' to {purpose} on"
             )
         return found
+
+    def _takes(self, item: Item) -> bool:
+        return item.audio is not None
+
+    def _less(self, steps: Sequences, mean: FloatArray | None) -> Sequences | Vectors:
+        """What is scored of `steps`, without `mean`."""
+        if self._pools_first:
+            return _less(self._pooled(steps), mean)
+        return self._pooled(_less(steps, mean))
 
     def _pooled(self, steps: Sequences) -> Sequences | Vectors:
         return steps if self.score == "seqsim" else mean_pool(steps)
@@ -304,7 +319,7 @@ def at_layer(encoder: Encoder, layer: int | None) -> Encoder:
     return changed
 
 
-def _less(steps: Sequences, mean: FloatArray | None) -> Sequences:
+def _less(steps: T, mean: FloatArray | None) -> T:
     if mean is None:
         return steps
     return replace(steps, values=steps.values - mean, made_by=f"{steps.made_by};centered")

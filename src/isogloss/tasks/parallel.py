@@ -1,4 +1,4 @@
-"""A corpus in, its parallel sets out, one recording for each meaning in each.
+"""A corpus in, its parallel sets out, one recording or sentence for each meaning in each.
 
 Sets are varieties, sites, groups, speakers, or two takes of one variety by different speakers.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from isogloss.encoders.item_text import has_text
 from isogloss.varieties import builtin_table, yubao_sites
 
 if TYPE_CHECKING:
@@ -15,7 +16,19 @@ if TYPE_CHECKING:
 
     from isogloss.types import Corpus, Item
 
-__all__ = ["BYS", "By", "Parallel", "ParallelSet", "group_namer", "parallel_sets", "splits_there"]
+__all__ = [
+    "BYS",
+    "By",
+    "Medium",
+    "Parallel",
+    "ParallelSet",
+    "group_namer",
+    "parallel_sets",
+    "splits_there",
+]
+
+Medium = Literal["audio", "text", "either"]
+"""What an item needs to take part; 'either' takes its recording where it has one."""
 
 By = Literal["variety", "site", "group", "speaker", "take"]
 
@@ -47,12 +60,19 @@ class Parallel:
         return tuple(item for s in self.sets for item in s.items.values())
 
 
-def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "test") -> Parallel:
+def parallel_sets(
+    corpus: Corpus,
+    *,
+    by: By = "variety",
+    split: str | None = "test",
+    medium: Medium = "audio",
+) -> Parallel:
     """The items of `corpus` that can be compared across varieties, sites or groups.
 
-    An item takes part when it has audio and a meaning, is of `split`, and another set has its
-    meaning too. Where a set holds several recordings of one meaning, the first by id is taken, so
-    that each set has one right answer for each meaning; the others are counted under left out.
+    An item takes part when it has audio (or text, as `medium` says) and a meaning, is of `split`,
+    and another set has its meaning too. Where a set holds several items of one meaning, the first
+    by id is taken, so that each set has one right answer for each meaning; the others are counted
+    under left out.
 
     The group of an item is `extra['group']` when it has one; else, when every site of the corpus
     is one of the YuBao benchmark, the benchmark's group of its site; else that of its variety in
@@ -67,6 +87,9 @@ def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "te
             sentence has other speakers.
         split: only items of this split; where no item of the corpus has a split, all are taken.
             None takes all items whatever their split.
+        medium: 'audio' takes items with a recording, 'text' those with a text or transcript,
+            'either' both: what is heard is then a set of its own ('yue/speech') beside what is
+            read ('yue').
 
     Raises:
         ValueError: `by` is unknown, or fewer than two sets share a meaning (what was found is
@@ -86,15 +109,19 @@ def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "te
     for item in sorted(corpus.items, key=lambda item: item.id):
         if split is not None and with_splits and item.split != split:
             continue
-        if item.audio is None or item.meaning is None:
-            leave_out("no audio" if item.audio is None else "no meaning")
+        lacking = _lacking(item, medium)
+        if lacking is not None or item.meaning is None:
+            leave_out(lacking or "no meaning")
             continue
         group = group_of(item)
         name = _take(item, chosen) if by == "take" else _set_name(item, by, group)
+        if name is not None and medium == "either" and item.audio is not None:
+            name = f"{name}/speech"
         if name is None:
             leave_out(f"no {by}" if by != "take" else "another recording by the same speaker")
         elif item.meaning in chosen.setdefault(name, {}):
-            leave_out("another recording of its meaning comes first")
+            what = "sentence" if medium == "text" else "recording"
+            leave_out(f"another {what} of its meaning comes first")
         else:
             chosen[name][item.meaning] = item
             groups.setdefault(name, group)
@@ -116,6 +143,17 @@ def parallel_sets(corpus: Corpus, *, by: By = "variety", split: str | None = "te
         if items:
             sets.append(ParallelSet(name, groups[name], items))
     return Parallel(tuple(sets), left_out)
+
+
+def _lacking(item: Item, medium: Medium) -> str | None:
+    """What `item` lacks to take part; None where it lacks nothing."""
+    if item.audio is not None and medium != "text":
+        return None
+    if medium == "audio":
+        return "no audio"
+    if has_text(item):
+        return None
+    return "no text" if item.text is None and item.transcript is None else "empty text"
 
 
 def group_namer(items: Sequence[Item]) -> Callable[[Item], str]:

@@ -43,7 +43,8 @@ class PairResult:
         matched: (N,) unadjusted score of each query with its right answer.
         unmatched: mean unadjusted score with wrong ones.
         baselines: ranks by edit similarity of 'phones', 'transcript', 'translation', as far as
-            all items of the pair have them.
+            all items of the pair have them, or by what else needs no encoder; rank 0 for a query
+            that was not asked.
         phonetic_basis: which baseline is the phonetic one, None without phones and transcripts.
         sound: (N, N) phonetic edit similarity of every query with every target.
         distance: (N,) 1 - phonetic edit similarity of query and right answer.
@@ -118,7 +119,8 @@ class PairResult:
             if self.cognates is not None and not np.isnan(self.cognates[i]):
                 row["cognate_share"] = float(self.cognates[i])
             for basis, ranks in self.baselines.items():
-                row[f"rank_by_{basis}"] = int(ranks.ranks[i])
+                if ranks.ranks[i]:
+                    row[f"rank_by_{basis}"] = int(ranks.ranks[i])
             rows.append(row)
         return {**plain, "items": rows}
 
@@ -431,7 +433,9 @@ def _hard(pair: PairResult) -> Rows | None:
 def _by_basis(basis: str | None, pair: PairResult) -> Rows | None:
     """Recall at 1 of a baseline; of the phonetic one without a name."""
     ranks = pair.baselines.get(basis or pair.phonetic_basis or "")
-    return None if ranks is None else (ranks.ranks <= 1).astype(np.float64)
+    if ranks is None:
+        return None
+    return np.where(ranks.ranks == 0, np.nan, (ranks.ranks <= 1).astype(np.float64))
 
 
 def _basis_of(measure: str, pairs: Sequence[PairResult]) -> dict[str, str]:
@@ -454,11 +458,20 @@ def _over_meanings(
     found: Sequence[tuple[PairResult, Rows]],
 ) -> tuple[dict[tuple[str, str], Rows], tuple[str, ...]]:
     """One row for each pair over all meanings, NaN where a pair lacks one; the meanings, sorted."""
-    meanings = sorted({meaning for pair, _ in found for meaning in pair.meanings})
+    meanings = sorted(
+        {
+            meaning
+            for pair, values in found
+            for meaning, known in zip(pair.meanings, ~np.isnan(values), strict=True)
+            if known
+        }
+    )
     column = {meaning: i for i, meaning in enumerate(meanings)}
     table = {}
     for pair, values in found:
         row = np.full(len(meanings), np.nan)
-        row[[column[meaning] for meaning in pair.meanings]] = values
+        known = ~np.isnan(values)
+        of_pair = [m for m, there in zip(pair.meanings, known, strict=True) if there]
+        row[[column[meaning] for meaning in of_pair]] = values[known]
         table[pair.query, pair.target] = row
     return table, tuple(meanings)

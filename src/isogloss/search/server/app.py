@@ -34,7 +34,7 @@ from isogloss.search.server.routes_status import status_router
 from isogloss.search.server.scratch import ScratchFolder
 from isogloss.search.server.settings import ServeSettings
 from isogloss.search.server.state import State
-from isogloss.search.server.work import Ask, Work, reads_speech
+from isogloss.search.server.work import Ask, Work, reads_speech, takes_audio
 from isogloss.types import Item
 
 if TYPE_CHECKING:
@@ -169,6 +169,10 @@ async def _running(state: State) -> AsyncIterator[None]:
         state.scratch.remove()
 
 
+# Letters that every tokenizer knows.
+_WARM_UP_TEXT = "isogloss"
+
+
 async def _warm_up(state: State) -> None:
     """One query through encoder and index; then the server is ready."""
     try:
@@ -187,9 +191,12 @@ async def _warm_up(state: State) -> None:
 
 async def _first_query(state: State) -> None:
     with state.scratch.request() as scratch:
-        path = scratch.new()
-        await asyncio.to_thread(_write_noise, path)
-        item = Item(id="warm-up", variety="und", audio=str(path))
+        if takes_audio(state.work.encoder):
+            path = scratch.new()
+            await asyncio.to_thread(_write_noise, path)
+            item = Item(id="warm-up", variety="und", audio=str(path))
+        else:
+            item = Item(id="warm-up", variety="und", text=_WARM_UP_TEXT)
         encoded, _ = await state.work.encoding.submit(item)
         if reads_speech(state.work.encoder):
             await state.work.transcribing.submit(item)

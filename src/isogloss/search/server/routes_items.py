@@ -13,7 +13,7 @@ from isogloss.search.server.documents import errors_of, wav_response
 from isogloss.search.server.items import byte_range, item_record
 from isogloss.search.server.problems import Json, Problem
 from isogloss.search.server.schemas import Info, ItemRecord
-from isogloss.search.server.work import reads_speech, takes_text
+from isogloss.search.server.work import reads_speech, takes_audio, takes_text
 
 if TYPE_CHECKING:
     from isogloss.search.server.state import State
@@ -121,7 +121,9 @@ def _wants_sound(accept: str) -> bool:
 def _info(state: State) -> dict[str, object]:
     snapshot = state.live.now
     settings = state.settings
-    accepts = ["audio", "item"] + (["text"] if takes_text(state.work.encoder) else [])
+    encoder = state.work.encoder
+    ways = {"audio": takes_audio(encoder), "item": True, "text": takes_text(encoder)}
+    accepts = [way for way, is_taken in ways.items() if is_taken]
     return {
         "name": "isogloss",
         "version": __version__,

@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from isogloss.encoders.pool import mean_pool
-from isogloss.errors import AudioError
+from isogloss.errors import AudioError, TextError
 from isogloss.search.server.audio_upload import audio_problem, decode_upload
 from isogloss.search.server.documents import TRANSCRIPTION_BODY, embeddings_body, errors_of
 from isogloss.search.server.forms import read_body
@@ -29,6 +29,7 @@ from isogloss.search.server.schemas import (
     ModelList,
     TranscriptionResult,
 )
+from isogloss.search.server.text_asked import refuse_unheard, text_problem
 from isogloss.search.server.work import reads_speech, takes_text
 from isogloss.speech.transcripts import transcript_text
 from isogloss.types import Item, Sequences
@@ -165,7 +166,10 @@ async def _vector(state: State, entry: str, scratch: Scratch) -> FloatArray:
     if entry[:5].lower() == "data:":
         return _mean(await _steps_of_url(state, entry, scratch))
     if takes_text(state.work.encoder):
-        encoded, _ = await state.work.encoding.submit(Item("input", "und", text=entry))
+        try:
+            encoded, _ = await state.work.encoding.submit(Item("input", "und", text=entry))
+        except TextError as error:
+            raise text_problem(error, param="input") from error
         return _mean(encoded.steps)
     snapshot = state.live.now
     if await asyncio.to_thread(snapshot.item, entry) is None:
@@ -180,6 +184,7 @@ async def _vector(state: State, entry: str, scratch: Scratch) -> FloatArray:
 
 
 async def _steps_of_url(state: State, url: str, scratch: Scratch) -> FloatArray:
+    refuse_unheard(state, param="input")
     settings = state.settings
     upload, heard = scratch.new(), scratch.new()
 

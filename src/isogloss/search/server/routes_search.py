@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from isogloss.errors import AudioError, UnknownName
+from isogloss.errors import AudioError, TextError, UnknownName
 from isogloss.search.server.audio_upload import audio_problem, decode_upload, wav_of_pcm
 from isogloss.search.server.documents import SEARCH_LINKS, errors_of, search_body, wav_response
 from isogloss.search.server.forms import read_body
@@ -18,6 +18,7 @@ from isogloss.search.server.question import question_of
 from isogloss.search.server.routes_items import sound_response
 from isogloss.search.server.schemas import SearchResult, SimilarityMap
 from isogloss.search.server.similarity import similarity_map
+from isogloss.search.server.text_asked import refuse_unheard, text_problem
 from isogloss.search.server.work import Answer, Ask, reads_speech, takes_text
 from isogloss.speech.transcripts import transcript_text
 from isogloss.types import Item
@@ -141,10 +142,14 @@ async def _steps_of(state: State, question: Question, scratch: Scratch) -> _Aske
                 param="text",
             )
         item = Item(id="query", variety="und", text=question.text)
-        encoded, took = await state.work.encoding.submit(item)
+        try:
+            encoded, took = await state.work.encoding.submit(item)
+        except TextError as error:
+            raise text_problem(error, param="text") from error
         return _Asked("text", encoded.steps, encoded.step_seconds, encode_seconds=took)
     if question.upload is None:
         raise ValueError("a question without a query")
+    refuse_unheard(state, param="file")
     upload, heard, pcm = question.upload, scratch.new(), bytearray()
     most = state.settings.max_seconds
     seconds = await scratch.in_thread(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from isogloss.speech.transcripts import Transcript
     from isogloss.types import Encoder, FloatArray
 
-__all__ = ["Answer", "Ask", "Encoded", "Work", "reads_speech", "takes_text"]
+__all__ = ["Answer", "Ask", "Encoded", "Work", "reads_speech", "takes_audio", "takes_text"]
 
 
 Job = TypeVar("Job")
@@ -39,6 +39,15 @@ def takes_text(encoder: Encoder) -> bool:
     An encoder says so with an attribute `takes_text = True`; one without it takes recordings.
     """
     return bool(getattr(encoder, "takes_text", False))
+
+
+def takes_audio(encoder: Encoder) -> bool:
+    """Whether the encoder gives steps for recordings.
+
+    One that takes text is thought to take nothing else, unless it has an attribute
+    `takes_audio = True`.
+    """
+    return bool(getattr(encoder, "takes_audio", not takes_text(encoder)))
 
 
 def reads_speech(encoder: Encoder) -> bool:
