@@ -44,8 +44,8 @@ ACCELERATORS = {
 }
 """Files of packages that take numpy only, and what each may import besides."""
 
-OF_ONE_RUNG = {"transformers": ("encoders", "llm"), "accelerate": ("training",)}
-"""Libraries that only these packages may import."""
+OF_ONE_RUNG = {"transformers": ("encoders", "llm", "training"), "accelerate": ("training",)}
+"""Libraries that only these packages may import; training makes and trains models of text."""
 
 RUNG = {name: rung for rung, names in enumerate(LADDER) for name in names}
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -315,7 +315,7 @@ def _random_model(models: Path, seed: int) -> None:
 def _measured(
     config: TextDemoConfig, corpus: Corpus, models: Path, progress: bool
 ) -> tuple[dict[str, Any], AlignmentResult]:
-    """The numbers of all models, each at the layer that is best on the dev split."""
+    """R@1 of all models over all pairs, at the layer best on the dev split; all of the trained."""
     from isogloss.encoders import load_encoder
     from isogloss.tasks.alignment import Alignment
 
@@ -324,45 +324,40 @@ def _measured(
         varieties=config.varieties,
         items=config.items,
         pairs="all",
-        bootstrap=0,
         seed=config.seed,
     )
-    folders = {
-        "trained": models / "encoder",
-        "control": models / "encoder" / "control",
-        "mlm": models / "mlm",
-        "random": models / "random",
+    names = {
+        "trained": f"hf:{models / 'encoder'}",
+        "control": f"hf:{models / 'encoder' / 'control'}",
+        "mlm": f"hf:{models / 'mlm'}",
+        "random": f"hf:{models / 'random'}",
+        "ngram": "ngram:",
     }
-    layers = {}
-    for name, folder in folders.items():
-        on_dev = dataclasses.replace(quick, split="dev").measure(
-            corpus, load_encoder(f"hf:{folder}")
+    layers: dict[str, int] = {}
+    summary: dict[str, Any] = {}
+    scripts: dict[str, dict[str, float]] = {}
+    for kind, name in names.items():
+        encoder = load_encoder(name)
+        on_dev = dataclasses.replace(quick, split="dev", bootstrap=0).measure(corpus, encoder)
+        layers[kind] = on_dev.chosen_layer["residual"]
+        # The layers of the trained model are all looked at below.
+        found = dataclasses.replace(quick, split="test", layers=(layers[kind],)).measure(
+            corpus, encoder
         )
-        layers[name] = on_dev.chosen_layer["residual"]
+        summary |= _recall(kind, found, layers[kind])
+        scripts[kind] = _of_pair(found, layers[kind], ("srp", "srp-latn"))
+    summary["layers_chosen_on_dev"] = layers
+    summary["srp_srp_latn"] = {kind: value for kind, value in scripts.items() if value}
     whole = Alignment(
         varieties=config.varieties,
         split="test",
         items=config.items,
-        pairs="all",
         seed=config.seed,
         progress=progress,
     )
-    name = f"hf:{folders['trained']}"
-    result = whole.measure(corpus, load_encoder(name), name=name, floor=load_encoder("ngram:"))
-    summary: dict[str, Any] = {}
-    pairs: dict[str, dict[str, float]] = {}
-    on_test = dataclasses.replace(quick, split="test", bootstrap=whole.bootstrap)
-    for kind, folder in folders.items():
-        found = (
-            result if kind == "trained" else on_test.measure(corpus, load_encoder(f"hf:{folder}"))
-        )
-        summary |= _recall(kind, found, layers[kind])
-        pairs[kind] = _of_pair(found, layers[kind], ("srp", "srp-latn"))
-    if result.floor is not None:
-        summary |= _recall("ngram", result.floor, 0)
-        pairs["ngram"] = _of_pair(result.floor, 0, ("srp", "srp-latn"))
-    summary["layers_chosen_on_dev"] = layers
-    summary["srp_srp_latn"] = {kind: value for kind, value in pairs.items() if value}
+    result = whole.measure(
+        corpus, load_encoder(names["trained"]), name=names["trained"], floor=load_encoder("ngram:")
+    )
     return summary, result
 
 

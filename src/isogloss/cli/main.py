@@ -24,6 +24,10 @@ NOUNS = {
     "corpus": ("isogloss.cli.corpus", "make, check, count, convert, prepare and split corpora"),
     "varieties": ("isogloss.cli.varieties", "languages and dialects: codes, groups, places"),
     "speech": ("isogloss.cli.speech", "train, transcribe, evaluate and encode speech"),
+    "measure": ("isogloss.cli.measure", "how well a model aligns varieties, layer by layer"),
+    "adapt": ("isogloss.cli.adapt", "transforms of a model's vectors: fit, apply, compare; steering"),
+    "text": ("isogloss.cli.text", "encode, train and vary texts"),
+    "study": ("isogloss.cli.study", "published kinds of study, each one command with controls"),
     "search": ("isogloss.cli.search", "build, query, mine, verify and serve a search index"),
     "bench": ("isogloss.cli.bench", "run retrieval benchmarks and report on them"),
 }
