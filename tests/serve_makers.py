@@ -70,6 +70,7 @@ class TextEncoder(TinyEncoder):
     """Takes text as well: a character is a step."""
 
     takes_text = True
+    takes_audio = True
 
     def _steps(self, item: Item) -> np.ndarray:
         if item.text is None:

@@ -64,6 +64,42 @@ def test_from_list_loses_nothing(lengths: list[int]) -> None:
     assert all(np.array_equal(sequences[i], array) for i, array in enumerate(arrays))
 
 
+def test_words_are_cut_and_chosen_with_their_steps() -> None:
+    words = [np.array([0, 1]), np.array([], dtype=np.int64), np.array([-1, 0, 0])]
+    found = Sequences.from_list("abc", ARRAYS, words=words)
+    assert found.item_words(-1).tolist() == [-1, 0, 0]  # type: ignore[union-attr]
+    chosen = found.select([2, 0])
+    assert chosen.words is not None
+    assert chosen.words.tolist() == [-1, 0, 0, 0, 1]
+    empty = found.select([])
+    assert empty.words is not None
+    assert empty.words.dtype == np.int64
+    with pytest.raises(IndexError):
+        found.item_words(3)
+
+
+def test_words_not_known_stay_unknown(three: Sequences) -> None:
+    assert three.words is None
+    assert three.item_words(0) is None
+    assert three.select([0]).words is None
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (np.zeros(4, np.int64), "one a step"),
+        (np.zeros(5, np.int32), "int64"),
+        (np.full(5, -2), "-1 or more"),
+    ],
+)
+def test_words_that_do_not_fit_are_refused(words: np.ndarray, problem: str) -> None:
+    values = np.zeros((5, 2), np.float32)
+    with pytest.raises(ValueError, match=problem):
+        Sequences(("a",), values, np.array([0, 5]), words=words)
+    with pytest.raises(ValueError, match="one array an item"):
+        Sequences.from_list(["a"], [values], words=[words[:3]])
+
+
 def test_from_list_needs_an_array() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Sequences.from_list([], [])

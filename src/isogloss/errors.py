@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["AudioError", "BadRecord", "IsoglossError", "MissingExtra", "UnknownName"]
+__all__ = ["AudioError", "BadRecord", "IsoglossError", "MissingExtra", "TextError", "UnknownName"]
 
 
 class IsoglossError(Exception):
@@ -42,6 +42,15 @@ class AudioError(IsoglossError, ValueError):
     def __init__(self, path: str | Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = str(path)
+        self.problem = problem
+
+
+class TextError(IsoglossError, ValueError):
+    """An item whose text cannot be used."""
+
+    def __init__(self, item_id: str, problem: str) -> None:
+        super().__init__(f"item '{item_id}': {problem}")
+        self.item_id = item_id
         self.problem = problem
 
 

@@ -20,17 +20,13 @@ def written(tmp_path, text: str):
 
 
 def test_every_shipped_suite_loads_and_is_short() -> None:
-    assert suite_names() == (
-        "demo",
-        "fleurs-sinitic",
-        "words-cmn-yue",
-        "xsid-intent",
-        "yubao",
-    )
+    of_speech = ("demo", "fleurs-sinitic", "words-cmn-yue", "xsid-intent", "yubao")
+    assert tuple(n for n in suite_names() if not n.startswith("text-")) == of_speech
     for name in suite_names():
         suite = load_suite(name)
         assert suite.name == name and suite.about
-        assert suite.floors == ("mel:", "random:micro")
+        assert suite.of_text == name.startswith("text-")
+        assert suite.floors == (("ngram:",) if suite.of_text else ("mel:", "random:micro"))
         text = (files("isogloss.bench") / "suites" / f"{name}.toml").read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 42 and text.startswith("#")
 

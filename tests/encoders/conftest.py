@@ -24,3 +24,18 @@ def hf_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         return path if path.is_dir() else make_checkpoint(architecture, path)
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of an architecture of `text_checkpoints`; not to be written to."""
+    pytest.importorskip("transformers")
+    from text_checkpoints import make
+
+    root = tmp_path_factory.mktemp("text")
+
+    def folder(architecture: str) -> Path:
+        path = root / architecture
+        return path if path.is_dir() else make(architecture, path)
+
+    return folder

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from isogloss.encoders import encode_cached
-from isogloss.errors import AudioError, IsoglossError
+from isogloss.encoders.item_text import text_of
+from isogloss.errors import AudioError, IsoglossError, TextError
 from isogloss.types import Item, Sequences
 
 
@@ -243,3 +244,66 @@ def test_an_encoder_that_gives_no_sequences_is_refused(items: list[Item]) -> Non
 def test_no_bar_where_nobody_looks(items: list[Item], capsys) -> None:
     encode_cached(CountingEncoder(), items, None, progress=True)
     assert capsys.readouterr() == ("", "")
+
+
+class Reader:
+    """A step a character; knows words; takes text."""
+
+    takes_text = True
+    made_by = "reader"
+
+    def __init__(self) -> None:
+        self.encoded: list[str] = []
+
+    def encode(self, items: list[Item]) -> Sequences:
+        texts = [text_of(item) for item in items]
+        self.encoded += [item.id for item in items]
+        return Sequences.from_list(
+            [item.id for item in items],
+            [np.array([[ord(c)] for c in text], np.float32) for text in texts],
+            made_by=self.made_by,
+            words=[np.array([text[:i].count(" ") for i in range(len(text))]) for text in texts],
+        )
+
+
+def test_words_are_kept_and_texts_known_by_what_is_read(tmp_path: Path) -> None:
+    # The recording of a transcript need not be there for one who reads.
+    items = [
+        Item("a", "deu", text="ein Hund"),
+        Item("b", "deu", audio="/absent.wav", transcript="zwei"),
+        Item("c", "deu", audio="/absent.wav", transcript="drei"),
+    ]
+    first, second = Reader(), Reader()
+    before = encode_cached(first, items, tmp_path, progress=False)
+    after = encode_cached(second, items, tmp_path, progress=False)
+    assert (first.encoded, second.encoded) == (["b", "c", "a"], [])
+    assert before.item_words(0).tolist() == [0] * 4 + [1] * 4  # type: ignore[union-attr]
+    assert after.words is not None
+    assert before.words is not None
+    np.testing.assert_array_equal(after.words, before.words)
+    assert same(before, after)
+    changed = [dataclasses.replace(items[0], words=("ein Hund",)), items[1]]
+    encode_cached(second, changed, tmp_path, progress=False)
+    assert second.encoded == ["a"]
+
+
+def test_blank_texts_are_counted_or_raised(tmp_path: Path) -> None:
+    items = [Item("a", "deu", text="ein"), Item("blank", "deu", text=" "), Item("none", "deu")]
+    skipped: list[tuple[str, str]] = []
+    found = encode_cached(Reader(), items, tmp_path, progress=False, skipped=skipped)
+    assert found.ids == ("a",)
+    assert [name for name, _ in skipped] == ["blank", "none"]
+    assert "its text is empty" in skipped[0][1]
+    with pytest.raises(TextError, match=r"item '(blank|none)'"):
+        encode_cached(Reader(), items, None, progress=False)
+
+
+def test_an_entry_with_words_cut_off_is_encoded_again(tmp_path: Path) -> None:
+    items = [Item("a", "deu", text="ein Hund")]
+    encode_cached(Reader(), items, tmp_path, progress=False)
+    (path,) = tmp_path.rglob("*.steps")
+    path.write_bytes(path.read_bytes()[:-8])
+    again = Reader()
+    found = encode_cached(again, items, tmp_path, progress=False)
+    assert again.encoded == ["a"]
+    assert found.words is not None

@@ -20,6 +20,7 @@ from isogloss.types import Item
 from makers import melody, write_wav
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 torch.set_num_threads(1)
@@ -202,3 +203,29 @@ def test_without_ray(items: list[Item], tmp_path: Path, monkeypatch: pytest.Monk
         encode_to_folder("mel:", items[:2], tmp_path, ray_workers=2)
     # Nothing is in the way of going on without.
     assert encode_to_folder("mel:", items[:2], tmp_path).items == 2
+
+
+def test_words_travel_with_shards(tmp_path: Path, text_folder: Callable[[str], Path]) -> None:
+    """Texts, some of them blank: the same steps and words as at once, and what was left out."""
+    from text_checkpoints import TEXTS
+
+    texts = [Item(f"t{n}", "deu", text=text) for n, text in enumerate([*TEXTS, " ", "fox"])]
+    name = f"hf:{text_folder('bert')}?prompt=query: "
+    done = encode_to_folder(name, texts, tmp_path / "out", shard_items=3)
+    assert [found for found, _ in done.skipped] == [f"t{len(TEXTS)}"]
+    skipped: list[tuple[str, str]] = []
+    whole = encode_cached(load_encoder(name), texts, None, progress=False, skipped=skipped)
+    found = read_folder(tmp_path / "out")
+    assert found.ids == whole.ids
+    assert found.words is not None
+    assert whole.words is not None
+    assert np.array_equal(found.words, whole.words)
+    assert np.allclose(found.values, whole.values, atol=1e-5)
+    again = encode_to_folder(name, texts, tmp_path / "out", shard_items=3)
+    assert again == done
+    other = [dataclasses.replace(texts[0], words=("The",)), *texts[1:]]
+    with pytest.raises(IsoglossError, match="steps of other items"):
+        encode_to_folder(name, other, tmp_path / "out", shard_items=3)
+    (tmp_path / "out" / "words.npy").unlink()
+    with pytest.raises(IsoglossError, match=r"words\.npy is missing"):
+        read_folder(tmp_path / "out")

@@ -63,7 +63,7 @@ _LM_VARIETIES = ("eng", "deu", "spa")
 # Below this a machine's own catalogues are too few, and packages are fetched.
 _LEAST_TEST_MEANINGS = {("srp", "srp-latn"): 100, ("eng", "deu"): 400}
 # Steps for each minute; the contrast counts twice, since its control takes about as long.
-_STEPS_A_MINUTE = {"mlm": 100.0, "encoder": 30.0, "lm": 30.0}
+_STEPS_A_MINUTE = {"mlm": 80.0, "encoder": 22.0, "lm": 30.0}
 # Meanings kept of each split: those that most varieties have.
 _MOST_MEANINGS = {"train": 8000, "dev": 400, "test": 1000}
 _DIALECT_DATA = "sib200"
@@ -157,9 +157,9 @@ def run_text_demo(
     runs["encoder"] = trained(
         "encoder",
         start=str(models / "mlm"),
-        objectives=("mlm", "infonce:weight=1,layer=last,temperature=0.05"),
-        batch=64,
-        base_lr=0.001,
+        objectives=("infonce:layer=last,temperature=0.05",),
+        batch=128,
+        base_lr=0.002,
     )
     decoders = tuple(code for code in _LM_VARIETIES if code in config.varieties)
     runs["lm"] = trained("lm", shape=Shape(kind="decoder"), varieties=decoders or ())

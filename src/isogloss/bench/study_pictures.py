@@ -102,7 +102,7 @@ def _bars(picture: StudyPicture) -> Any:
     _name_ticks(axis, picture.rows, most_level=4)
     axis.axhline(0, color="grey", linewidth=0.8)
     if each > 1:
-        axis.legend(fontsize=7)
+        figure.legend(fontsize=7, loc="outside right upper")
     _titles(axis, picture)
     return figure
 

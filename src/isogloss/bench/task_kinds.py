@@ -52,7 +52,9 @@ TASKS = {
 RETRIEVALS = ("retrieval", "text-retrieval")
 """Kinds whose first task fills the page: matrix, pairs, examples."""
 
-TEXT_TASKS = ("comparable-documents", "fact-alignment", 
+TEXT_TASKS = (
+    "comparable-documents",
+    "fact-alignment",
     "divergence",
     "knn",
     "mining",

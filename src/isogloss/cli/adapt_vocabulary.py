@@ -62,6 +62,9 @@ def add_vocabulary(verbs: argparse._SubParsersAction[Any]) -> None:
         "--steps", type=at_least(1), help="train every rebuilt model so many steps on --texts"
     )
     parser.add_argument("--batch", type=at_least(1), default=24, help="of --steps; default 24")
+    parser.add_argument(
+        "--threads", type=at_least(1), help="CPU threads of --steps; default one a core"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn; default 0")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1; default cpu")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the rebuilt model")
@@ -202,6 +205,8 @@ def _refuse_idle_options(args: argparse.Namespace, inits: tuple[str, ...]) -> No
         raise WrongUsageError("--kind belongs to --train-tokenizer")
     if (args.train_tokenizer or args.extend or args.steps) and args.texts is None:
         raise WrongUsageError("--train-tokenizer, --extend and --steps need --texts")
+    if args.steps is None and (args.threads or args.batch != 24):
+        raise WrongUsageError("--threads and --batch belong to --steps")
     if args.steps and args.judge is None:
         raise WrongUsageError("--steps is judged by --judge; name held-out texts")
     if args.out is None and args.judge is None and not auto:
@@ -289,6 +294,7 @@ def _training(args: argparse.Namespace) -> Callable[[Path, Path], Path]:
             max_steps=args.steps,
             batch=args.batch,
             seed=args.seed,
+            threads=args.threads,
             control=False,
             device="cuda" if args.device.startswith("cuda") else "cpu",
         )

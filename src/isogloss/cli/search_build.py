@@ -1,4 +1,4 @@
-"""`isogloss search build`: recordings, or steps that are there already, into an index."""
+"""`isogloss search build`: recordings or texts, or steps that are there, into an index."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from isogloss.cli.search_options import (
     index_place,
     talk_of_skipped,
 )
-from isogloss.cli.speech_options import WrongUsageError, at_least, of_manifest
+from isogloss.cli.speech_options import WrongUsageError, at_least
 from isogloss.cli.tables import print_json, print_table
+from isogloss.cli.text_options import items_for
 
 if TYPE_CHECKING:
     import argparse
@@ -28,13 +29,14 @@ _EXAMPLE = """\
   isogloss search build manifest.jsonl --encoder own:runs/a --out index
   isogloss search build manifest.jsonl --encoder own:runs/a --out small --residuals none
   isogloss search build manifest.jsonl --encoder mel: --out means --pooled
+  isogloss search build sentences.jsonl --encoder hf:xlm-roberta-base --layer 8 --out index
   isogloss search build steps --manifest manifest.jsonl --out index    (of speech encode)
   isogloss search build manifest.jsonl --encoder own:runs/a --out postgresql://host/base#tales
 
 Repeat the command after an interruption: what was encoded is kept in INDEX.building, and INDEX
 itself appears when it is whole.
 
-exit code: 1 when recordings were left out"""
+exit code: 1 when items were left out"""
 
 
 def add_build(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -43,7 +45,7 @@ def add_build(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "build",
         _build,
-        "make an index of recordings or of their steps",
+        "make an index of recordings or texts, or of their steps",
         _EXAMPLE,
         index=False,
     )
@@ -139,7 +141,9 @@ def _of_recordings(
     from isogloss.search.from_recordings import index_recordings
 
     if args.encoder is None:
-        raise WrongUsageError(f"{args.source} holds recordings: name what hears them, --encoder")
+        raise WrongUsageError(
+            f"{args.source} holds items: name what hears or reads them, --encoder"
+        )
     if args.manifest is not None:
         raise WrongUsageError("--manifest is for a folder of steps; these are recordings")
     if _in_engine(args):
@@ -147,7 +151,7 @@ def _of_recordings(
 
         return engine_from_recordings(
             args.out,
-            of_manifest(args.source, args.split),
+            items_for(args.encoder, args.source, args.split),
             args.encoder,
             layer=args.layer,
             device=args.device,
@@ -158,7 +162,7 @@ def _of_recordings(
         )
     return index_recordings(
         args.out,
-        of_manifest(args.source, args.split),
+        items_for(args.encoder, args.source, args.split),
         args.encoder,
         layer=args.layer,
         device=args.device,

@@ -12,8 +12,9 @@ from isogloss.cli.search_options import (
     add_json_option,
     printable,
 )
-from isogloss.cli.speech_options import WrongUsageError, of_manifest
+from isogloss.cli.speech_options import WrongUsageError
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.text_options import items_for
 
 if TYPE_CHECKING:
     import argparse
@@ -51,7 +52,7 @@ def _add_append(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "append",
         _append,
-        "add recordings to an index, in one step",
+        "add recordings or texts to an index, in one step",
         "  isogloss search append index more.jsonl\n"
         "  isogloss search append index corrected.jsonl --replace\n\n"
         "Repeat the command after an interruption: what was encoded is kept in INDEX.appending.\n\n"
@@ -90,7 +91,7 @@ def _append(args: argparse.Namespace) -> int:
 
     done = append_recordings(
         args.index,
-        of_manifest(args.manifest, args.split),
+        items_for(args.encoder or _noted(args.index), args.manifest, args.split),
         encoder=args.encoder,
         layer=args.layer,
         device=args.device,
@@ -99,6 +100,13 @@ def _append(args: argparse.Namespace) -> int:
     )
     print_indexed(done, as_json=args.json)
     return 1 if done.skipped else 0
+
+
+def _noted(place: Path | str) -> str | None:
+    from isogloss.search.encoder_note import read_note
+
+    note = read_note(place)
+    return None if note is None else note.encoder
 
 
 def _delete(args: argparse.Namespace) -> int:

@@ -79,6 +79,13 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         "--center", action="store_true", help="with --pool, take each side's mean vector away"
     )
     parser.add_argument(
+        "--probes",
+        type=at_least(1),
+        metavar="N",
+        help="with --pool, look into the N nearest of 4 sqrt(items) cells only: for millions of "
+        "items, approximate; default: every item",
+    )
+    parser.add_argument(
         "--candidates", type=at_least(1), help="of the search in an index; default its own"
     )
 
@@ -213,6 +220,8 @@ def _sources(args: argparse.Namespace, work: Path) -> tuple[Source, Source]:
 
     if args.second is None and args.varieties is None:
         raise WrongUsageError("name a second source, or two --varieties of the first")
+    if args.probes and not args.pool:
+        raise WrongUsageError("--probes divides pooled vectors into cells; add --pool")
     if args.center and not args.pool:
         raise WrongUsageError("--center takes the mean of pooled vectors away; add --pool")
     varieties = args.varieties or (None, None)
@@ -228,6 +237,7 @@ def _sources(args: argparse.Namespace, work: Path) -> tuple[Source, Source]:
         center=args.center,
         split=args.split,
         candidates=args.candidates,
+        probes=args.probes,
     )
     return (
         open_source(args.first, work / "a", options, variety=varieties[0]),

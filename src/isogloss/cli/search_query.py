@@ -1,4 +1,4 @@
-"""`isogloss search query`: what a recording, an item or the microphone finds in an index."""
+"""`isogloss search query`: what a recording, a text, an item or the microphone finds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from isogloss.cli.search_options import (
     printable,
     talk_of_skipped,
 )
-from isogloss.cli.speech_options import WrongUsageError, at_least, of_manifest
+from isogloss.cli.speech_options import WrongUsageError, at_least
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.text_options import items_for, items_of_texts
 
 if TYPE_CHECKING:
     import argparse
@@ -30,6 +31,7 @@ __all__ = ["add_query"]
 _EXAMPLE = """\
   isogloss search query index question.wav
   isogloss search query index --mic -k 5 --variety yue
+  isogloss search query index --text "where is the station"
   isogloss search query index --id test-00007-cmn --variety hak
   isogloss search query index --manifest manifest.jsonl --query-variety cmn --variety yue -k 1
 
@@ -48,7 +50,13 @@ def add_query(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--id", action="append", default=[], help="ask with an item of the index; may be repeated"
     )
-    parser.add_argument("--manifest", type=Path, help="ask with every recording of a corpus")
+    parser.add_argument(
+        "--text",
+        action="append",
+        default=[],
+        help="ask an index of a text encoder with a text; may be repeated",
+    )
+    parser.add_argument("--manifest", type=Path, help="ask with every item of a corpus")
     parser.add_argument("--split", help="of --manifest; default all")
     parser.add_argument("--query-variety", metavar="CODE", help="of --manifest; default all")
     parser.add_argument("--mic", action="store_true", help="ask with what the microphone hears")
@@ -132,6 +140,7 @@ def _query(args: argparse.Namespace) -> int:
 def _check_usage(args: argparse.Namespace) -> None:
     ways = {
         "recordings": bool(args.audio),
+        "--text": bool(args.text),
         "--id": bool(args.id),
         "--manifest": args.manifest is not None,
         "--mic": args.mic,
@@ -156,7 +165,7 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 def _items(args: argparse.Namespace) -> list[Item]:
     if args.manifest is not None:
-        items = of_manifest(args.manifest, args.split)
+        items = items_for(_encoder_of(args), args.manifest, args.split)
         if args.query_variety is None:
             return items
         chosen = [item for item in items if item.variety == args.query_variety]
@@ -165,11 +174,32 @@ def _items(args: argparse.Namespace) -> list[Item]:
 
             raise UnknownName("variety", args.query_variety, {item.variety for item in items})
         return chosen
+    if args.text:
+        _refuse_unread(args)
+        return items_of_texts(args.text)
     if not args.audio:
         return []
     from isogloss.tasks.transcribe_files import find_recordings
 
     return find_recordings(args.audio)
+
+
+def _encoder_of(args: argparse.Namespace) -> str | None:
+    """The encoder that was named, or else that of the index's note."""
+    from isogloss.search.encoder_note import read_note
+
+    if args.encoder is not None:
+        return str(args.encoder)
+    note = read_note(args.index)
+    return None if note is None else note.encoder
+
+
+def _refuse_unread(args: argparse.Namespace) -> None:
+    from isogloss.encoders.registry import reads_text
+
+    name = _encoder_of(args)
+    if name is not None and not reads_text(name):
+        raise WrongUsageError(f"--text: {name} takes recordings, no text")
 
 
 def _of_microphone(

@@ -25,9 +25,19 @@ if TYPE_CHECKING:
 
     from isogloss.encoders.hf_families import Family, Plan
 
-__all__ = ["LoadedEncoder", "load_checkpoint"]
+__all__ = [
+    "CONFIG",
+    "LoadedEncoder",
+    "Source",
+    "load_checkpoint",
+    "quiet",
+    "read_json",
+    "source_of",
+]
 
-_CONFIG = "config.json"
+CONFIG = "config.json"
+"""The file that says what the model is."""
+
 _FRONT_END = "preprocessor_config.json"
 # Newer processors write the front end as a part of this file.
 _PROCESSOR = "processor_config.json"
@@ -115,12 +125,12 @@ def load_checkpoint(name: str) -> LoadedEncoder:
         package = "safetensors" if error.name == "safetensors" else "transformers"
         raise MissingExtra("hf", package) from error
     del safetensors, transformers
-    source = _source(name)
-    config_path = source.find(_CONFIG)
+    source = source_of(name)
+    config_path = source.find(CONFIG)
     if config_path is None:
-        raise source.missing(_CONFIG, "which says what the model is")
-    with _quiet():
-        values = _json(config_path)
+        raise source.missing(CONFIG, "which says what the model is")
+    with quiet():
+        values = read_json(config_path)
         family = _family(config_path, values)
         config = _config(config_path, values, family)
         extractor, front_path, front_values = _front_end(source, family)
@@ -144,19 +154,29 @@ def load_checkpoint(name: str) -> LoadedEncoder:
     )
 
 
-def _source(name: str) -> Source:
+def source_of(name: str) -> Source:
+    """Where the files of the checkpoint `name` are; a folder of that name goes first.
+
+    Raises:
+        IsoglossError: it can only be a path, and there is no such folder.
+    """
     path = Path(name).expanduser()
     if path.is_dir():
         return Source(path.resolve().name, path)
     if path.is_file():
-        raise IsoglossError(f"{path} is a file; 'hf:' needs the folder with {_CONFIG} in it")
+        raise IsoglossError(f"{path} is a file; 'hf:' needs the folder with {CONFIG} in it")
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise IsoglossError(f"there is no folder {path}; 'hf:' needs one with {_CONFIG} in it")
+        raise IsoglossError(f"there is no folder {path}; 'hf:' needs one with {CONFIG} in it")
     repository, _, revision = name.partition("@")
     return Source(repository, None, revision or None)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        IsoglossError: it is no JSON, or no object.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -208,10 +228,10 @@ def _config(path: Path, values: dict[str, Any], family: Family) -> Any:
 def _front_end(source: Source, family: Family) -> tuple[Any, Path, dict[str, Any]]:
     path = source.find(_FRONT_END)
     if path is not None:
-        values = _json(path)
+        values = read_json(path)
     else:
         path = source.find(_PROCESSOR)
-        values = {} if path is None else _json(path).get("feature_extractor", {})
+        values = {} if path is None else read_json(path).get("feature_extractor", {})
         if path is None or not isinstance(values, dict) or not values:
             raise source.missing(
                 f"{_FRONT_END} (nor a feature_extractor in {_PROCESSOR})",
@@ -268,12 +288,17 @@ def _in_one_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what transformers has to say: what matters of it is an error here."""
+    from transformers.utils import logging as own
+
     logger = logging.getLogger("transformers")
-    before = logger.level
+    before, bars = logger.level, own.is_progress_bar_enabled()
     logger.setLevel(logging.ERROR)
+    own.disable_progress_bar()
     try:
         yield
     finally:
         logger.setLevel(before)
+        if bars:
+            own.enable_progress_bar()

@@ -73,7 +73,7 @@ class ShardJob:
         return load_encoder(self.encoder, layer=self.layer, device=self.device)
 
     def encode(self, encoder: Encoder, shard: int, items: Sequence[Item]) -> None:
-        """Write the part of `shard`; recordings that cannot be used are noted in it."""
+        """Write the part of `shard`; items that cannot be used are noted in it."""
         skipped: list[tuple[str, str]] = []
         try:
             found = encode_cached(encoder, items, self.cache_dir, progress=False, skipped=skipped)
@@ -81,11 +81,13 @@ class ShardJob:
             if len(skipped) < len(items):
                 raise
             found = Sequences((), np.zeros((0, 0), np.float32), np.zeros(1, np.int64))
+        arrays: dict[str, Any] = {} if found.words is None else {"words": found.words}
         with atomic_writer(_part(self.parts, shard)) as handle:
             np.savez(
                 handle,
                 values=found.values,
                 lengths=found.lengths,
+                **arrays,
                 described=np.array(
                     json.dumps(
                         {
@@ -112,6 +114,8 @@ def encode_to_folder(
     shard_items: int = 256,
 ) -> EncodedFolder:
     """Encode `items` into `folder`: values.npy, offsets.npy and sequences.json.
+
+    Where the encoder knows words, words.npy has them too.
 
     Memory holds one shard at a time. The same call goes on with a job that was killed, and returns
     at once when the folder is finished.
@@ -148,7 +152,7 @@ def encode_to_folder(
     cache = None if cache_dir is None else cache_dir.resolve()
     job = ShardJob(encoder, (folder / _PARTS).resolve(), layer, device, cache)
     loaded = job.load()
-    key = _job_key(loaded.made_by, items, shard_items)
+    key = _job_key(loaded, items, shard_items)
     done = _finished(folder, key)
     if done is not None:
         return done
@@ -178,12 +182,14 @@ def read_folder(folder: Path) -> Sequences:
         described = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
         values = np.load(folder / "values.npy", mmap_mode="r")
         offsets = np.load(folder / "offsets.npy")
+        words = np.load(folder / "words.npy", mmap_mode="r") if described.get("words") else None
         return Sequences(
             tuple(described["ids"]),
             values,
             offsets,
             described["step_seconds"],
             described["made_by"],
+            words,
         )
     except FileNotFoundError as error:
         raise IsoglossError(
@@ -199,10 +205,20 @@ def _here(job: ShardJob, encoder: Encoder, shards: dict[int, list[Item]]) -> Ite
         yield shard
 
 
-def _job_key(made_by: str, items: Sequence[Item], shard_items: int) -> str:
-    digest = hashlib.sha256(json.dumps([made_by, shard_items]).encode())
+def _job_key(encoder: Encoder, items: Sequence[Item], shard_items: int) -> str:
+    digest = hashlib.sha256(json.dumps([encoder.made_by, shard_items]).encode())
+    reads = bool(getattr(encoder, "takes_text", False))
     for item in items:
-        heard = [item.id, item.variety, item.audio, item.start_seconds, item.end_seconds, item.text]
+        heard: list[object] = [
+            item.id,
+            item.variety,
+            item.audio,
+            item.start_seconds,
+            item.end_seconds,
+            item.text,
+        ]
+        if reads:
+            heard += [item.transcript, list(item.words)]
         digest.update(json.dumps(heard).encode())
     return digest.hexdigest()
 
@@ -258,11 +274,12 @@ def _part(parts: Path, shard: int) -> Path:
     return parts / f"{shard:08d}.npz"
 
 
-def _read_part(path: Path) -> tuple[FloatArray, Any, dict[str, Any]]:
+def _read_part(path: Path) -> tuple[FloatArray, Any, dict[str, Any], Any]:
     try:
         # Opened here, since numpy leaves a file open that turns out to be no archive.
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return file["values"], file["lengths"], json.loads(str(file["described"]))
+            words = file["words"] if "words" in file else None
+            return file["values"], file["lengths"], json.loads(str(file["described"])), words
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise IsoglossError(
             f"{path} cannot be read: {error}; remove it and repeat the command"
@@ -276,7 +293,7 @@ def _joined(folder: Path, parts: Path, count: int, key: str) -> EncodedFolder:
     skipped: list[tuple[str, str]] = []
     shape: dict[str, Any] = {}
     for shard in range(count):
-        values, steps, described = _read_part(_part(parts, shard))
+        values, steps, described, words = _read_part(_part(parts, shard))
         skipped += [(name, reason) for name, reason in described["skipped"]]
         if not described["ids"]:
             continue
@@ -284,6 +301,7 @@ def _joined(folder: Path, parts: Path, count: int, key: str) -> EncodedFolder:
             "dimensions": int(values.shape[1]),
             "step_seconds": described["step_seconds"],
             "made_by": described["made_by"],
+            "words": words is not None,
         }
         if shape and found != shape:
             raise IsoglossError(
@@ -298,28 +316,14 @@ def _joined(folder: Path, parts: Path, count: int, key: str) -> EncodedFolder:
         shutil.rmtree(parts)
         raise IsoglossError(f"none of {len(skipped)} items could be encoded{first}")
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
-    unfinished = folder / ".values.npy.part"
-    whole = np.lib.format.open_memmap(
-        unfinished,
-        mode="w+",
-        dtype=np.float32,
-        shape=(int(offsets[-1]), shape["dimensions"]),
-    )
-    place = 0
-    for shard in with_progress(range(count), "joining shards", total=count):
-        values = _read_part(_part(parts, shard))[0]
-        if values.size:
-            whole[place : place + len(values)] = values
-            place += len(values)
-    whole.flush()
-    del whole
-    unfinished.replace(folder / "values.npy")
+    _write_arrays(folder, parts, count, int(offsets[-1]), shape)
     with atomic_writer(folder / "offsets.npy") as handle:
         np.save(handle, offsets)
     described = {
         "ids": ids,
         "step_seconds": shape["step_seconds"],
         "made_by": shape["made_by"],
+        "words": shape["words"],
         "skipped": skipped,
         "key": key,
     }
@@ -335,3 +339,28 @@ def _joined(folder: Path, parts: Path, count: int, key: str) -> EncodedFolder:
         shape["made_by"],
         tuple(skipped),
     )
+
+
+def _write_arrays(folder: Path, parts: Path, count: int, steps: int, shape: dict[str, Any]) -> None:
+    """values.npy, and words.npy where words are known, each whole or absent."""
+    forms: dict[str, tuple[Any, tuple[int, ...]]] = {
+        "values": (np.float32, (steps, shape["dimensions"]))
+    }
+    if shape["words"]:
+        forms["words"] = (np.int64, (steps,))
+    unfinished = {name: folder / f".{name}.npy.part" for name in forms}
+    whole = {
+        name: np.lib.format.open_memmap(unfinished[name], mode="w+", dtype=dtype, shape=size)
+        for name, (dtype, size) in forms.items()
+    }
+    place = 0
+    for shard in with_progress(range(count), "joining shards", total=count):
+        values, _, _, words = _read_part(_part(parts, shard))
+        if values.size:
+            whole["values"][place : place + len(values)] = values
+            if words is not None:
+                whole["words"][place : place + len(values)] = words
+            place += len(values)
+    for name in forms:
+        whole.pop(name).flush()
+        unfinished[name].replace(folder / f"{name}.npy")

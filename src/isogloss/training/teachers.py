@@ -145,7 +145,8 @@ def teacher_vectors(
 def _kept_hf_vectors(
     name: str, texts: Sequence[str], folder: Path, device: str, progress: bool
 ) -> FloatArray:
-    key = hashlib.sha256("\n".join([name, *texts]).encode()).hexdigest()[:16]
+    # The number changes with what `text_model_vectors` computes.
+    key = hashlib.sha256("\n".join([name, "2", *texts]).encode()).hexdigest()[:16]
     path = folder / f"teacher-{key}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as file:

@@ -44,6 +44,21 @@ def test_a_line_that_is_no_block_is_named(root: Path) -> None:
         read_blocks(root / "dev.defr")
 
 
+def test_a_line_of_two_blocks_belongs_to_the_first(root: Path) -> None:
+    (root / "dev.defr").write_text("[0]:[0]\n[0]:[1]\n[1]:[2]\n", encoding="utf-8")
+    result = read(root)
+    assert [skip.reason for skip in result.skipped] == ["line 0 is in an earlier block too"]
+    by_text = {item.text: item.meaning for item in result.corpus.items}
+    assert by_text["eins"] == by_text["un"] == "dev:0"
+    assert by_text["un et demi"] is None
+
+
+def test_a_gold_in_another_encoding_is_refused(root: Path) -> None:
+    (root / "dev.defr").write_bytes("[0]:[0]\n".encode("utf-16"))
+    with pytest.raises(LayoutError, match="not UTF-8"):
+        read(root)
+
+
 def test_languages_and_missing_files(root: Path) -> None:
     (root / "test1.defr").write_text("[0]:[0]\n", encoding="utf-8")
     assert [skip.item for skip in read(root).skipped] == ["test1"]

@@ -63,3 +63,14 @@ def test_files_can_be_named(root: Path) -> None:
 def test_a_folder_without_texts_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match=r"VARIETY\.txt"):
         read(tmp_path)
+
+
+def test_a_line_in_another_encoding_is_counted_once_and_blank_ends_too(tmp_path: Path) -> None:
+    (tmp_path / "eng.txt").write_bytes(b"one\ntwo\nthree\nfour\n")
+    (tmp_path / "deu.txt").write_bytes("eins\nzwölf\ndrei\n\n".encode("latin-1"))
+    result = read(tmp_path)
+    assert [(s.item, s.reason) for s in result.skipped] == [
+        ("deu.txt:2", "line is not UTF-8"),
+        ("deu.txt:4", "no text"),
+    ]
+    assert [i.meaning for i in result.corpus.items if i.variety == "deu"] == ["1", "3"]

@@ -73,3 +73,12 @@ def _empty(root: Path) -> Path:
     folder = root / "empty"
     folder.mkdir()
     return folder
+
+
+def test_a_word_without_a_number_is_counted(tmp_path: Path) -> None:
+    rows = ["1\tA\t_\tX", "1-b\tB\t_\tX", "x\tC\t_\tX", "1.1\tD\t_\tX"]
+    lines = "".join(f"{row}{chr(9).join([''] + ['_'] * 6)}\n" for row in rows)
+    (tmp_path / "en_x-ud-test.conllu").write_text(lines, encoding="utf-8")
+    result = read(tmp_path)
+    assert result.corpus.items[0].words == ("A",)
+    assert [s.reason for s in result.skipped] == ["'1-b' is no number", "'x' is no number"]

@@ -46,3 +46,27 @@ def test_options_that_cannot_be_used(root: Path) -> None:
         read(root, text_column={"A/eng": "en_a"})
     with pytest.raises(LayoutError, match="unknown column 'en_c'"):
         read(root, text_column={"A/eng": "en_a", "B/eng": "en_c"})
+
+
+def test_two_sentences_in_one_cell(tmp_path: Path) -> None:
+    (tmp_path / "eng.csv").write_text(
+        'PairID,Text,Score\nE1,"It is red, she said.\nShe said so.",0.5\nE2,only one,0.1\n',
+        encoding="utf-8",
+    )
+    result = read(
+        tmp_path,
+        text_column={"A+B/eng": "Text"},
+        judgements={"relatedness": "Score"},
+        id_column="PairID",
+    )
+    assert [(i.text, i.extra["side"], i.extra["relatedness"]) for i in result.corpus.items] == [
+        ("It is red, she said.", "A", "0.5"),
+        ("She said so.", "B", "0.5"),
+    ]
+    assert [s.reason for s in result.skipped] == ["a cell does not hold two lines"]
+
+
+def test_a_column_called_pair_does_not_name_the_pair(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("pair\tx\ty\nsame\ta\tb\nsame\tc\td\n", encoding="utf-8")
+    items = read(tmp_path, text_column={"A/eng": "x", "B/eng": "y"}).corpus.items
+    assert [i.extra["pair"] for i in items] == ["1", "1", "2", "2"]

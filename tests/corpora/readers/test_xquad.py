@@ -89,3 +89,13 @@ def test_refusals(root: Path, tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(LayoutError, match="no file of any language"):
         read(empty)
+
+
+@pytest.mark.parametrize(
+    "paragraph", ['"text"', '{"qas": ["q"]}', '{"qas": [{"answers": [{"answer_start": "5"}]}]}']
+)
+def test_a_paragraph_of_another_form_is_refused(tmp_path: Path, paragraph: str) -> None:
+    told = f'{{"data": [{{"paragraphs": [{paragraph}]}}]}}'
+    (tmp_path / "xquad.en.json").write_text(told, encoding="utf-8")
+    with pytest.raises(LayoutError, match="not XQuAD"):
+        read(tmp_path)
