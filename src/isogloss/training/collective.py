@@ -49,7 +49,8 @@ class StepSum:
     """What the batches of one step gave together, over all processes.
 
     `total` and `parts` are sums of losses over `steps` encoder steps; `ids` are its items and
-    `broken` those of batches whose loss was not finite; `due` asks for a checkpoint.
+    `broken` those of batches whose loss was not finite; `spent` is work done, by kind; `due` asks
+    for a checkpoint.
     """
 
     total: float = 0.0
@@ -59,6 +60,7 @@ class StepSum:
     ids: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     due: bool = False
+    spent: dict[str, float] = field(default_factory=dict)
 
     def take(self, loss: Loss, batch: Batch) -> None:
         """Add the loss of one batch."""
@@ -76,6 +78,8 @@ class StepSum:
         self.broken += other.broken
         for name, value in other.parts.items():
             self.parts[name] = self.parts.get(name, 0.0) + value
+        for name, value in other.spent.items():
+            self.spent[name] = self.spent.get(name, 0.0) + value
 
 
 class Collective:

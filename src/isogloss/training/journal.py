@@ -35,6 +35,7 @@ class Journal:
         tensorboard: also write events to `folder/tensorboard`.
         quiet: no bar and no lines.
         writes: whether this process keeps the log; one of several does.
+        unit: what the speed is counted in, "audio" (seconds) or "tokens".
 
     Raises:
         MissingExtra: tensorboard is asked for and not installed.
@@ -49,10 +50,11 @@ class Journal:
         tensorboard: bool,
         quiet: bool,
         writes: bool = True,
+        unit: str = "audio",
     ) -> None:
         self.path = folder / "train.jsonl"
         self._events = _event_writer(folder, step) if tensorboard and writes else None
-        self._bar = None if quiet else _Bar(steps, step)
+        self._bar = None if quiet else _Bar(steps, step, unit)
         self._handle: TextIO | None = None
         if writes:
             _drop_after(self.path, step)
@@ -86,10 +88,10 @@ class Journal:
                 if isinstance(value, int | float):
                     self._events.add_scalar(f"{kind}/{name}", value, position.step)
 
-    def show(self, position: Position, loss: float, audio_per_second: float) -> None:
+    def show(self, position: Position, loss: float, speed: float) -> None:
         """Move the bar."""
         if self._bar is not None:
-            self._bar.show(position, loss, audio_per_second)
+            self._bar.show(position, loss, speed)
 
     def say(self, message: str) -> None:
         """Say something above the bar."""
@@ -98,41 +100,47 @@ class Journal:
 
 
 class Meter:
-    """Means over the steps since `take` was called; `loss` is the last mean."""
+    """Means over the steps since `take` was called; `loss` is the last mean.
 
-    def __init__(self) -> None:
+    `unit` is what the speed is counted in: "audio" (seconds) or "tokens".
+    """
+
+    def __init__(self, unit: str = "audio") -> None:
+        self.unit = unit
         self.loss = 0.0
         self._clear()
 
     def _clear(self) -> None:
         self._sums: dict[str, float] = {}
         self._steps = 0
-        self._audio = self._seconds = 0.0
+        self._amount = self._seconds = 0.0
 
     def add(self, done: StepSum, seconds: float) -> None:
         """Take in one step and the time it took."""
         for name, value in {"loss": done.total, **done.parts}.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._steps += done.steps
-        self._audio += done.audio_seconds
+        self._amount += (
+            done.audio_seconds if self.unit == "audio" else done.spent.get(self.unit, 0.0)
+        )
         self._seconds += seconds
         self.loss = self._sums["loss"] / max(1, self._steps)
 
     @property
-    def audio_per_second(self) -> float:
-        """Seconds of audio trained on in a second."""
-        return self._audio / max(1e-9, self._seconds)
+    def speed(self) -> float:
+        """Seconds of audio, or tokens, trained on in a second."""
+        return self._amount / max(1e-9, self._seconds)
 
     def take(self) -> dict[str, float]:
-        """The means, in nats for each encoder step, and start anew."""
+        """The means, in nats for each encoder step (text: each batch), and start anew."""
         values = {name: total / max(1, self._steps) for name, total in self._sums.items()}
-        values["audio_per_second"] = self.audio_per_second
+        values[f"{self.unit}_per_second"] = self.speed
         self._clear()
         return values
 
 
 class _Bar:
-    def __init__(self, steps: int, step: int) -> None:
+    def __init__(self, steps: int, step: int, unit: str) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -144,6 +152,7 @@ class _Bar:
 
         self._console = Console(stderr=True)
         self._steps = steps
+        self._per_second = "s of audio/s" if unit == "audio" else f"{unit}/s"
         self._began, self._first = time.monotonic(), step
         self._last_line = self._began
         self._progress = Progress(
@@ -159,8 +168,8 @@ class _Bar:
         self._task = self._progress.add_task("", total=steps, completed=step, figures="")
         self._progress.start()
 
-    def show(self, position: Position, loss: float, audio_per_second: float) -> None:
-        figures = f"loss {loss:.3f}, {audio_per_second:.0f} s of audio/s"
+    def show(self, position: Position, loss: float, speed: float) -> None:
+        figures = f"loss {loss:.3f}, {speed:.0f} {self._per_second}"
         self._progress.update(self._task, completed=position.step, figures=figures)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= _LINE_SECONDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from isogloss.training.teachers import teacher_vectors
 from isogloss.training.units import units_of_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from isogloss.speech.tokens import Tokenizer
     from isogloss.training.config import TrainConfig
@@ -234,11 +234,26 @@ def recorded(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def same_or_refuse(config: TrainConfig, sha: str, folder: Path) -> None:
+def same_or_refuse(
+    config: Any,
+    sha: str,
+    folder: Path,
+    *,
+    read: Mapping[str, str] | None = None,
+    free: Sequence[str] = FREE_KEYS,
+) -> None:
     """Write config and corpus sha beside a new run; refuse a folder that holds another run.
 
     A run that failed before its first step (no such data, too many units) left nothing to go on
     with, so its settings may be mended.
+
+    Args:
+        config: a dataclass with `to_dict`.
+        sha: of the corpus.
+        folder: of the run.
+        read: sha256 of each other file that the run learns from; None finds those of a
+            `TrainConfig`.
+        free: keys of `config` that may change.
 
     Raises:
         IsoglossError: which key differs, and both values.
@@ -246,9 +261,10 @@ def same_or_refuse(config: TrainConfig, sha: str, folder: Path) -> None:
     path = folder / _CONFIG
     wanted = json.loads(json.dumps(config.to_dict()))
     known = recorded(path) if (folder / PLAN).is_file() else None
-    read = files_read(config)
+    read = files_read(config) if read is None else dict(read)
     if known is not None:
-        defaults = json.loads(json.dumps({field.name: field.default for field in fields(config)}))
+        plain = {field.name: field.default for field in fields(config)}
+        defaults = json.loads(json.dumps(plain, default=asdict))
         for key, value in wanted.items():
             # A run of an earlier version lacks the options that came since.
             before = known["config"].get(key, defaults.get(key))
@@ -256,7 +272,7 @@ def same_or_refuse(config: TrainConfig, sha: str, folder: Path) -> None:
                 part = next((k for k in value if before.get(k) != value[k]), None)
                 if part is not None:
                     key, before, value = f"{key}.{part}", before.get(part), value[part]
-            if key not in FREE_KEYS and before != value:
+            if key not in free and before != value:
                 raise IsoglossError(
                     f"{folder} holds a run with {key} = {json.dumps(before)}, this one has "
                     f"{json.dumps(value)}; choose another folder, or repeat the old settings to "

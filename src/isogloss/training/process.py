@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -15,12 +15,34 @@ from isogloss.speech.augment import seeded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from isogloss.training.config import TrainConfig
-
-__all__ = ["available_cores", "make_accelerator", "settled_process"]
+__all__ = ["ProcessSettings", "available_cores", "make_accelerator", "settled_process"]
 
 
-def make_accelerator(config: TrainConfig) -> Any:
+class ProcessSettings(Protocol):
+    """What is read here of a `TrainConfig` or a `TextTrainConfig`."""
+
+    @property
+    def device(self) -> str:
+        """One of "auto", "cpu", "cuda"."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """One of "fp32", "bf16"."""
+        ...
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads, None for one a core."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Decides everything random."""
+        ...
+
+
+def make_accelerator(config: ProcessSettings) -> Any:
     """Accelerate's `Accelerator` for the device and precision of `config`.
 
     Raises:
@@ -53,7 +75,7 @@ def available_cores() -> int:
 
 
 @contextlib.contextmanager
-def settled_process(config: TrainConfig, threads: int | None) -> Iterator[None]:
+def settled_process(config: ProcessSettings, threads: int | None) -> Iterator[None]:
     """A block with the threads and number handling of a run; put back afterwards.
 
     `threads` is what the run began with, None for a new run.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,7 +30,7 @@ __all__ = ["Average", "Position", "load_checkpoint", "newest_checkpoint", "save_
 
 @dataclass(slots=True)
 class Position:
-    """How far a run is: steps done, the batch to take next, and the last mean loss."""
+    """How far a run is: steps done, the batch to take next, the last mean loss, work by kind."""
 
     step: int = 0
     epoch: int = 0
@@ -38,6 +38,7 @@ class Position:
     audio_seconds: float = 0.0
     train_seconds: float = 0.0
     loss: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
 
 
 class Average:
@@ -99,7 +100,7 @@ def save_checkpoint(
         "regulariser": regulariser_state(model),
         "rules": {str(slot): dict(state) for slot, state in (rules or {}).items()},
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors = _separate(tensors)
     path = folder / f"step-{position.step:09d}.safetensors"
     with atomic_writer(path) as handle:
         handle.write(save(tensors, metadata={"isogloss": json.dumps(described)}))
@@ -160,6 +161,19 @@ def load_checkpoint(
     if rules is not None:
         rules |= {int(slot): state for slot, state in described.get("rules", {}).items()}
     return Position(**described["position"])
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each with memory of its own: safetensors refuses shared ones."""
+    seen: set[int] = set()
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        if own.numel() and own.data_ptr() in seen:
+            own = own.clone()
+        seen.add(own.data_ptr())
+        found[name] = own
+    return found
 
 
 def _checksum(path: Path) -> str | None:
