@@ -90,8 +90,8 @@ def _vary(args: argparse.Namespace) -> int:
         "written": written,
         "varied": made.varied,
         "unchanged": made.unchanged,
-        "words": made.words,
-        "replaced": made.replaced,
+        "words": made.words or None,
+        "replaced": made.replaced if made.words else None,
         "varieties": str(tsv) if tsv else None,
         "by": made.described,
     }
