@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isogloss.scores import edit_similarity
+from isogloss.scores import edit_similarity, paired_edit_similarity
 
 strings = st.lists(st.text(alphabet="ab今", max_size=7), max_size=6)
 
@@ -77,3 +78,22 @@ def test_text_and_lists_of_its_characters_are_alike(a: list[str], b: list[str]) 
     as_lists = edit_similarity([list(x) for x in a], [list(x) for x in b])
     np.testing.assert_array_equal(edit_similarity(a, b), as_lists)
     np.testing.assert_array_equal(edit_similarity(a, [list(x) for x in b]), as_lists)
+
+
+@given(st.lists(st.tuples(st.text("abß好", max_size=9), st.text("abß好", max_size=9)), max_size=12))
+def test_pairs_are_the_diagonal_of_the_table(pairs: list[tuple[str, str]]) -> None:
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    found = paired_edit_similarity(a, b)
+    assert found.tolist() == np.diagonal(edit_similarity(a, b)).tolist()
+    assert paired_edit_similarity([list(x) for x in a], [list(x) for x in b]).tolist() == (
+        found.tolist()
+    )
+
+
+def test_pairs_of_any_length_and_of_other_numbers() -> None:
+    long = "x" * 4_000
+    assert paired_edit_similarity(["ab", "", long], ["a", "x" * 3, "x"]) == pytest.approx(
+        [0.5, 0.0, 1 / 4_000], abs=1e-6
+    )
+    with pytest.raises(ValueError, match="got 2 and 1"):
+        paired_edit_similarity(["a", "b"], ["a"])

@@ -91,6 +91,29 @@ def test_bad_input_is_told() -> None:
         ComparableDocuments().run(stories(1), Concepts())
 
 
+def test_a_pair_that_shares_too_little_is_refused_and_blanks_are_counted() -> None:
+    corpus = stories()
+    alone = Item("x", "hak", "0:0", text="h1")
+    blank = Item("y", "yue", "1:9", text=" ")
+    nowhere = Item("z", "yue", None, text="y1")
+    more = Corpus("c", (*corpus.items, alone, blank, nowhere))
+    with pytest.raises(ValueError, match="'cmn-hak' share fewer than two documents"):
+        ComparableDocuments(pairs=("cmn-yue", "cmn-hak")).run(more, Concepts())
+    found = ComparableDocuments(pairs=("cmn-yue",), floors=False).run(more, Concepts())
+    assert found[0].signature["left_out"] == {"empty text": 1, "no document": 1}
+
+
+def test_halves_of_two_seeds_are_dealt_apart() -> None:
+    noisy = stories(10, 6, own=2)
+
+    def thresholds(seed: int) -> list[float]:
+        task = ComparableDocuments(seed=seed, floors=False, bootstrap=0, match="all")
+        return task.run(noisy, Concepts())[1].signature["thresholds"]
+
+    # Two halves that are merely swapped have the same two thresholds.
+    assert len({tuple(sorted(thresholds(seed))) for seed in range(6)}) > 1
+
+
 def test_matched_pairs_by_hand() -> None:
     scores = np.array([[0.9, 0.2], [0.8, 0.7], [0.1, 0.0]])
     assert np.argwhere(matched_pairs(scores, "both")).tolist() == [[0, 0]]

@@ -93,6 +93,28 @@ def test_bad_input_is_told() -> None:
         FactAlignment(most=0)
 
 
+def test_a_fact_of_another_entity_is_refused_and_what_is_left_out_is_counted() -> None:
+    corpus = told(4)
+    moved = tuple(
+        replace(i, extra={**i.extra, "facts": "e1f0"}) if i.id == "hin0s0" else i
+        for i in corpus.items
+    )
+    with pytest.raises(ValueError, match="'e1f0', which is no fact of entity '0'"):
+        FactAlignment().run(Corpus("b", moved), Topics())
+    more = (
+        Item("alone", "hin", text="h1", split="test", extra={"entity": "9", "facts": ""}),
+        Item("blank", "hin", text=" ", split="test", extra={"entity": "0", "facts": ""}),
+        Item("other", "hin", text="h1", split="test"),
+    )
+    found = FactAlignment(bootstrap=0).run(Corpus("m", (*corpus.items, *more)), Topics())
+    assert found[0].signature["left_out"] == {
+        "its entity has no fact": 1, "empty text": 1, "no entity": 1,
+    }  # fmt: skip
+    plain = values(FactAlignment(bootstrap=0), corpus)
+    blank = tuple(replace(i, translation=" ") for i in corpus.items)
+    assert values(FactAlignment(bootstrap=0), Corpus("t", blank)) == plain
+
+
 def test_term_similarity_by_hand() -> None:
     # Words: a b against a c: cosine 1/2; no pair is shared.
     assert term_similarity("a | b", "a c") == pytest.approx(0.4)

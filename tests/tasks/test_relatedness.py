@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -133,6 +135,41 @@ def test_bad_input_is_told() -> None:
     )  # fmt: skip
     with pytest.raises(ValueError, match="pair '0': 'relatedness' is no number"):
         Relatedness().run(Corpus("b", items), Angles())
+
+
+def test_an_encoder_that_cannot_tell_pairs_apart_has_correlation_zero() -> None:
+    class Same(Angles):
+        def encode(self, items):
+            rows = [np.ones((1, 2), np.float32) for _ in items]
+            return Sequences.from_list([i.id for i in items], rows, made_by=self.made_by)
+
+    found = {m.name: m for m in Relatedness(bootstrap=10).run(judged(), Same())}
+    one = found["Spearman eng-eng unsupervised"]
+    assert one.value == 0.0
+    assert "predicted alike" in one.signature["undefined"]
+
+
+def test_what_is_learnt_of_nothing_does_not_order_the_folds() -> None:
+    # The mean of the other folds is high where a fold's own judgements are low.
+    corpus = judged()
+    equal = tuple(replace(i, text=f"{i.variety}-0") for i in corpus.items)
+    found = Relatedness(bootstrap=0).run(Corpus("e", equal), Angles())
+    assert {m.name: m.value for m in found}["Spearman eng-eng supervised"] == 0.0
+
+
+def test_folds_of_two_seeds_are_dealt_apart() -> None:
+    folds = [[Relatedness(seed=seed, folds=2)._fold(str(n)) for n in range(100, 300)]
+             for seed in (0, 1)]  # fmt: skip
+    same = np.mean(np.array(folds[0]) == np.array(folds[1]))
+    assert 0.35 < same < 0.65
+
+
+def test_a_pair_whose_sentence_is_blank_is_counted() -> None:
+    corpus = judged(12)
+    items = tuple(replace(i, text=" ") if i.id.startswith("3-B-") else i for i in corpus.items)
+    pairs, left_out = judged_pairs(Corpus("c", items), "test")
+    assert len(pairs) == 11
+    assert left_out == {"empty text": 2, "not two sides": 1}
 
 
 def test_pairs_with_one_side_are_counted() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from isogloss.corpora.readers.aligned_documents import read
-from isogloss.encoders import load_encoder
+from isogloss.measures.sentence_links import sentence_alignment_scores
 from isogloss.tasks import check_task
 from isogloss.tasks.block_costs import EditBlocks, LengthBlocks, VectorBlocks, align_documents
 from isogloss.tasks.sentence_alignment import SentenceAlignment, documents_of
@@ -79,9 +79,9 @@ def test_sums_of_vectors_find_them_too() -> None:
 
 
 def test_a_long_document_is_searched_around_a_coarse_path() -> None:
-    corpus = planted(MIXED * 8)
+    corpus = planted(MIXED * 4)
     whole = SentenceAlignment(floors=False, most=4).run(corpus, WordEncoder())
-    near = SentenceAlignment(floors=False, most=4, dense=2000, width=8).run(corpus, WordEncoder())
+    near = SentenceAlignment(floors=False, most=4, dense=500, width=8).run(corpus, WordEncoder())
     assert [m.value for m in near] == [m.value for m in whole]
 
 
@@ -122,6 +122,44 @@ def _third() -> Item:
     return Item("x", "ita", text="i1", split="test", extra={"document": "one", "line": "0"})
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [(None, "has the line ''"), ("two", "has the line 'two'"), ("1", "both stand in line 1")],
+)
+def test_lines_that_are_no_order_are_told(line: str | None, said: str) -> None:
+    corpus = planted([(1, 1)] * 3)
+    extra = {"document": "one", **({} if line is None else {"line": line})}
+    items = (replace(corpus.items[0], extra=extra), *corpus.items[1:])
+    with pytest.raises(ValueError, match=said):
+        documents_of(Corpus("c", items), "test")
+
+
+def test_sentences_of_one_meaning_that_the_other_side_lacks_stand_alone() -> None:
+    corpus = planted([(1, 1), (2, 0)])
+    items = tuple(replace(i, meaning=i.meaning or "lonely") for i in corpus.items)
+    (document,) = documents_of(Corpus("c", items), "test")
+    assert document.gold == (((0,), (0,)), ((1,), ()), ((2,), ()))
+
+
+def test_edit_distance_looks_at_the_beginning_of_a_long_line() -> None:
+    texts = ["Ein Satz", "y" * 100_000, "noch einer"]
+    blocks = EditBlocks(texts, [text.upper() for text in texts])
+    path = align_documents(blocks, skip=0.2, most=2, width=5, dense=10**6)
+    assert path == [((n,), (n,)) for n in range(3)]
+
+
+def test_leaving_alone_costs_what_a_share_of_random_pairs_does() -> None:
+    rng = np.random.default_rng(0)
+    sides = [["".join(rng.choice(list("abcdef"), size=n)) for n in (5, 12, 30)] for _ in range(2)]
+    blocks = EditBlocks(*sides, sampled=9)
+    every = [blocks.costs(1, 1, i, 1, 3) for i in (1, 2, 3)]
+    assert blocks.skip_cost(0.2) == pytest.approx(np.quantile(every, 0.2))
+    vectors = [[rng.standard_normal((4, 8)).astype(np.float32)] for _ in range(2)]
+    by_vectors = VectorBlocks(*vectors)
+    every = [by_vectors.costs(1, 1, i, 1, 4) for i in (1, 2, 3, 4)]
+    assert by_vectors.skip_cost(0.2) == pytest.approx(np.quantile(every, 0.2), abs=1e-6)
+
+
 def test_one_sentence_against_one() -> None:
     vectors = [np.ones((1, 4), np.float32)]
     blocks = VectorBlocks(vectors, vectors)
@@ -157,8 +195,11 @@ def test_bad_options_are_told(change: dict[str, object], said: str) -> None:
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set ISOGLOSS_DATA")
 def test_lengths_align_real_documents_about_as_well_as_gale_and_church_report() -> None:
-    corpus = read(DATA).corpus
-    one = tuple(item for item in corpus.items if item.extra["document"] == "test4")
-    task = SentenceAlignment(bootstrap=0)
-    scores = {m.name: m.value for m in task.run(replace(corpus, items=one), load_encoder("ngram:"))}
-    assert scores["lax F1 by length"] > 0.8
+    documents = [d for d in documents_of(read(DATA).corpus, "test") if d.name in ("test4", "test5")]
+    found = {}
+    for document in documents:
+        lengths = LengthBlocks(*([str(item.text) for item in side] for side in document.sides))
+        path = align_documents(lengths, skip=0.2, most=5, width=20, dense=10**6)
+        found[document.name] = (document.gold, path)
+    scores = {m.name: m.value for m in sentence_alignment_scores(found, resamples=0)}
+    assert scores["lax F1"] > 0.8

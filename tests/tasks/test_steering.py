@@ -11,7 +11,7 @@ import torch
 
 from isogloss.errors import UnknownName
 from isogloss.llm import CausalModel, load_causal
-from isogloss.tasks.steering import Prompt, SteeringTask
+from isogloss.tasks.steering import Prompt, SteeringResult, SteeringRow, SteeringTask
 from isogloss.tasks.steering_meaning import MeaningJudge
 from isogloss.tasks.text_variety import fit_variety_classifier
 from isogloss.types import Corpus, Item
@@ -70,6 +70,18 @@ def test_every_method_stands_beside_the_baseline_and_nothing(model: CausalModel)
     np.testing.assert_array_equal(model.log_probs(["The quick"])[0], before)
     again = TASK.run(corpus(), model)
     assert [row.outputs for row in again.rows] == [row.outputs for row in result.rows]
+
+
+def test_the_best_row_keeps_meaning_where_enough_is_reached() -> None:
+    def row(method: str, share: float, found: float) -> SteeringRow:
+        return SteeringRow(method, 1, 1.0, share, None, None, {}, None, {"x": found}, ())
+
+    rows = (row("none", 0, 1), row("a", 0.85, 0.5), row("a", 1.0, 0.1), row("b", 0.3, 0.2))
+    result = SteeringResult(rows, (), 1.0, 1, 1, None)
+    assert result.best("a") is rows[1]
+    assert result.best("a", enough=0.9) is rows[2]
+    assert result.best("b") is rows[3]
+    assert result.best("c") is None
 
 
 def test_every_option_changes_something(model: CausalModel) -> None:

@@ -11,6 +11,8 @@ from isogloss.measures.rows import checked_pair
 
 __all__ = [
     "Reduced",
+    "canonical_means",
+    "canonical_samples",
     "cca_correlations",
     "cca_samples",
     "leading_directions",
@@ -110,11 +112,9 @@ def svcca(x: Floats, y: Floats, *, keep: int | None = None, share: float | None 
     Raises:
         ValueError: the items are not more than the directions kept, or as `cca_correlations`.
 
-    Source: Raghu et al. 2017, sec. 2.1.
+    Source: Raghu et al. 2017.
     """
-    a, b = checked_pair(x, y, same_width=False)
-    kept = [leading_directions(side, keep=keep, share=None if keep else share) for side in (a, b)]
-    return float(np.mean(cca_correlations(kept[0].values, kept[1].values)))
+    return canonical_means(*_kept(x, y, keep, share))[0]
 
 
 def pwcca(x: Floats, y: Floats, *, keep: int | None = None, share: float | None = 0.99) -> float:
@@ -126,18 +126,25 @@ def pwcca(x: Floats, y: Floats, *, keep: int | None = None, share: float | None 
 
     Arguments and errors as `svcca`; `share=1.0` keeps every direction that varies.
 
-    Source: Morcos et al. 2018, sec. 2.2.
+    Source: Morcos et al. 2018.
     """
-    a, b = checked_pair(x, y, same_width=False)
-    kept = [leading_directions(side, keep=keep, share=None if keep else share) for side in (a, b)]
-    first, second = kept[0].values, kept[1].values
-    _check_count(len(first), max(first.shape[1], second.shape[1]))
-    basis, other = _basis(first), _basis(second)
+    return canonical_means(*_kept(x, y, keep, share))[1]
+
+
+def canonical_means(first: Reduced, second: Reduced) -> tuple[float, float]:
+    """What `svcca` and `pwcca` give for sides whose leading directions are known.
+
+    Raises:
+        ValueError: the items are not more than the directions kept.
+    """
+    a, b = first.values, second.values
+    _check_count(len(a), max(a.shape[1], b.shape[1]))
+    basis, other = _basis(a), _basis(b)
     turned, sizes, _ = np.linalg.svd(basis.T @ other, full_matrices=False)
     canonical = basis @ turned
-    weights = np.abs(canonical.T @ first @ kept[0].axes).sum(axis=1)
+    weights = np.abs(canonical.T @ a @ first.axes).sum(axis=1)
     found = np.clip(sizes, 0, 1)
-    return float((weights * found).sum() / weights.sum())
+    return float(found.mean()), float((weights * found).sum() / weights.sum())
 
 
 def cca_samples(
@@ -159,8 +166,19 @@ def cca_samples(
         weighted: as `pwcca` weighs, instead of the plain mean of `svcca`.
         axes: (K, D), where `x` is given along directions, those of `Reduced`: for the weights.
     """
+    plain, weighed = canonical_samples(x, y, members, axes=axes)
+    return weighed if weighted else plain
+
+
+def canonical_samples(
+    x: Floats, y: Floats, members: npt.NDArray[np.bool_], *, axes: Floats | None = None
+) -> tuple[Doubles, Doubles]:
+    """Mean canonical correlations of each of B sets of items, plain and weighed: (B,) each.
+
+    Arguments and NaN as `cca_samples`; one decomposition serves both.
+    """
     a, b = checked_pair(x, y, same_width=False)
-    found = np.full(len(members), np.nan)
+    plain, weighed = np.full(len(members), np.nan), np.full(len(members), np.nan)
     for row, chosen in enumerate(members):
         if chosen.sum() <= max(a.shape[1], b.shape[1]) + 1:
             continue
@@ -170,15 +188,19 @@ def cca_samples(
         except np.linalg.LinAlgError:
             continue
         between = np.linalg.solve(right, np.linalg.solve(left, one.T @ two).T).T
-        if not weighted:
-            sizes = np.linalg.svd(between, compute_uv=False)
-            found[row] = np.clip(sizes, 0, 1).mean()
-            continue
         turned, sizes, _ = np.linalg.svd(between, full_matrices=False)
+        found = np.clip(sizes, 0, 1)
+        plain[row] = found.mean()
         told = turned.T @ left.T
         weights = np.abs(told if axes is None else told @ axes).sum(axis=1)
-        found[row] = (weights * np.clip(sizes, 0, 1)).sum() / weights.sum()
-    return found
+        weighed[row] = (weights * found).sum() / weights.sum()
+    return plain, weighed
+
+
+def _kept(x: Floats, y: Floats, keep: int | None, share: float | None) -> tuple[Reduced, Reduced]:
+    a, b = checked_pair(x, y, same_width=False)
+    cut = None if keep else share
+    return leading_directions(a, keep=keep, share=cut), leading_directions(b, keep=keep, share=cut)
 
 
 def _check_count(items: int, wide: int) -> None:

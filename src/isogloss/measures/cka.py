@@ -35,7 +35,7 @@ def linear_cka(x: Floats, y: Floats) -> float:
     Raises:
         ValueError: shapes do not fit, N is below 2, or a row is not finite.
 
-    Source: Kornblith et al. 2019, eq. 4 with linear kernels.
+    Source: Kornblith et al. 2019, with linear kernels.
     """
     a, b = checked_pair(x, y, same_width=False)
     k, gram_y = _grams(a, b)
@@ -56,7 +56,7 @@ def debiased_cka(x: Floats, y: Floats) -> float:
     Raises:
         ValueError: shapes do not fit, N is below 4, or a row is not finite.
 
-    Source: the unbiased HSIC of Song et al. 2012, eq. 5, put into CKA as in Nguyen et al. 2021.
+    Source: the unbiased HSIC of Song et al. 2012, put into CKA as in Nguyen et al. 2021.
     """
     a, b = checked_pair(x, y, least=_LEAST_DEBIASED, same_width=False)
     k, gram_y = _grams(a, b)

@@ -51,14 +51,22 @@ def concept_matches(
         number, and the numbers of different types of each, (S,) and (T,).
     """
     of_source, of_target = _types(source), _types(target)
-    shares = np.zeros((len(of_source), len(of_target)))
+    places: dict[str, list[int]] = {}
+    for column, there in enumerate(of_target):
+        for word in there:
+            places.setdefault(word, []).append(column)
+    number = {word: i for i, word in enumerate(dict.fromkeys(word for _, word in source))}
+    member = np.zeros((len(of_source), len(number)))
     for row, types in enumerate(of_source):
-        translations = [lexicon.get(word, frozenset()) for word in sorted(types)]
-        for column, there in enumerate(of_target):
-            found = sum(not there.isdisjoint(options) for options in translations)
-            shares[row, column] = found / len(types)
+        member[row, [number[word] for word in types]] = 1
+    translated = np.zeros((len(number), len(of_target)))
+    for word, i in number.items():
+        for other in lexicon.get(word, ()):
+            translated[i, places.get(other, [])] = 1
     sizes_source = np.array([len(types) for types in of_source], dtype=np.int64)
     sizes_target = np.array([len(types) for types in of_target], dtype=np.int64)
+    # Sums of ones are exact, so the order of words changes nothing.
+    shares = member @ translated / np.maximum(sizes_source, 1)[:, np.newaxis]
     return shares, sizes_source, sizes_target
 
 

@@ -48,7 +48,7 @@ def mean_random_cosine(x: Floats) -> float:
     Raises:
         ValueError: not (N, D) with N at least 2, or a row is not finite.
 
-    Source: Ethayarajh 2019, sec. 4.1 (there called anisotropy; from a sample of pairs).
+    Source: Ethayarajh 2019 (there called anisotropy; from a sample of pairs).
     """
     rows = checked_rows(x, least=2)
     return float(random_cosine_samples(rows, np.ones((1, len(rows))))[0])
@@ -116,7 +116,7 @@ def partition_isotropy(x: Floats) -> float:
     Raises:
         ValueError: not (N, D) with N at least 2, or a row is not finite.
 
-    Source: Mu and Viswanath 2018, eq. 2 (with eigenvectors for c; here with both signs, which an
+    Source: Mu and Viswanath 2018 (with eigenvectors for c; here with both signs, which an
     eigenvector leaves open).
     """
     rows = checked_rows(x, least=2)

@@ -2,7 +2,7 @@
 
 from isogloss.scores.cosine import cosine
 from isogloss.scores.csls import csls, csls_scores
-from isogloss.scores.edit import edit_similarity
+from isogloss.scores.edit import edit_similarity, paired_edit_similarity
 from isogloss.scores.margin import margin
 from isogloss.scores.seqsim import seqsim, seqsim_pair, similarity_map
 
@@ -12,6 +12,7 @@ __all__ = [
     "csls_scores",
     "edit_similarity",
     "margin",
+    "paired_edit_similarity",
     "seqsim",
     "seqsim_pair",
     "similarity_map",

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.errors import MissingExtra
 from isogloss.scores import edit_similarity
 from isogloss.scores.sentence_path import block_shapes, monotone_path, windows_around
+from isogloss.tasks.text_floors import LONGEST, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,23 +164,30 @@ class VectorBlocks:
 
 
 class EditBlocks:
-    """Edit similarity of the joined texts, set against what it is with drawn sentences."""
+    """Edit similarity of the joined texts, set against what it is with drawn sentences.
+
+    Args:
+        first: sentences, compared as `text_floors.plain` gives them, the first 300 characters each.
+        second: of the other side.
+        sampled: sentences drawn from each side, at least one.
+        seed: of the draw.
+    """
 
     def __init__(
         self, first: Sequence[str], second: Sequence[str], *, sampled: int = 20, seed: int = 0
     ) -> None:
-        self._texts = (list(first), list(second))
+        self._texts = tuple([plain(text)[:LONGEST] for text in side] for side in (first, second))
         rng = np.random.default_rng(seed)
-        drawn = [
-            [side[k] for k in np.sort(rng.permutation(len(side))[: max(sampled, 1)])]
-            for side in self._texts
-        ]
+        places = [np.sort(rng.permutation(len(side))[: max(sampled, 1)]) for side in self._texts]
+        drawn = [[side[k] for k in own] for side, own in zip(self._texts, places, strict=True)]
         self._norms = tuple(
             (1.0 - edit_similarity(side, other)).mean(axis=1, dtype=np.float64)
             for side, other in zip(self._texts, reversed(drawn), strict=True)
         )
-        self._random = np.sort((1.0 - edit_similarity(*drawn)).ravel().astype(np.float64))
-        self._typical = _positive(self._norms[0].mean() + self._norms[1].mean())
+        random = 1.0 - edit_similarity(*drawn).astype(np.float64)
+        self._random = (
+            random / _positive(self._norms[0][places[0]][:, None] + self._norms[1][places[1]])
+        ).ravel()
         self._tables: dict[tuple[int, int], tuple[int, int, FloatArray]] = {}
 
     @property
@@ -210,7 +219,7 @@ class EditBlocks:
 
     def skip_cost(self, share: float) -> float:
         """The quantile `share` of the costs of random pairs."""
-        return float(np.quantile(self._random, share) / self._typical)
+        return float(np.quantile(self._random, share))
 
     def coarser(self) -> None:
         """Nothing: joined texts are no cheaper to compare."""
@@ -238,8 +247,10 @@ class LengthBlocks:
 
     def costs(self, m: int, n: int, i: int, low: int, high: int) -> Costs:
         """Minus log of prior and of the two-sided tail of the difference in length."""
-        from scipy.special import log_ndtr
-
+        try:
+            from scipy.special import log_ndtr
+        except ImportError as error:
+            raise MissingExtra("text", "scipy") from error
         left = self._ends[0][i] - self._ends[0][i - m]
         right = self._ratio * (
             self._ends[1][low : high + 1] - self._ends[1][low - n : high - n + 1]

@@ -8,10 +8,10 @@ pairs inside them out. Thresholds are chosen on other documents than they are ju
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  (recipes are read by the fields' types)
 from typing import TYPE_CHECKING, Any, Literal, get_args
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from isogloss.encoders.item_text import text_of
 from isogloss.tasks.comparison import at_layer
 from isogloss.tasks.divergence_ranker import best_threshold
 from isogloss.tasks.ngram_floor import ngram_scores
-from isogloss.tasks.sentences import as_read, reader_of, vectors_of
+from isogloss.tasks.sentences import as_read, place_of, reader_of, usable, vectors_of
 from isogloss.types import Measurement
 
 if TYPE_CHECKING:
@@ -90,11 +90,15 @@ class ComparableDocuments:
     def run(self, corpus: Corpus, encoder: Encoder) -> list[Measurement]:
         """'document F1 X-Y' and 'sentence F1 X-Y' of every pair of varieties, and by TF-IDF.
 
+        Items without text or without a document are left out and counted in the signature.
+
         Raises:
-            ValueError: no two varieties share two documents, or a pair is not there.
+            ValueError: no two varieties share two documents, a pair asked for is not there or
+                shares fewer than two, or a vector holds NaN or infinity (its id is named).
         """
         reader = reader_of(at_layer(encoder, self.layer))
-        sides = self._documents(corpus)
+        left_out: Counter[str] = Counter()
+        sides = self._documents(corpus, left_out)
         signature = {
             "task": "comparable-documents",
             "encoder": reader.made_by,
@@ -103,6 +107,7 @@ class ComparableDocuments:
             "split": self.split,
             "match": self.match,
             "pool": self.pool,
+            "left_out": dict(left_out),
             "seed": self.seed,
             "isogloss": __version__,
         }
@@ -125,7 +130,9 @@ class ComparableDocuments:
                 measured += self._judged(f"{first}-{second}{way}", scores, (a, b), names, signature)
         return measured
 
-    def _documents(self, corpus: Corpus) -> dict[str, dict[str, list[Item]]]:
+    def _documents(
+        self, corpus: Corpus, left_out: Counter[str]
+    ) -> dict[str, dict[str, list[Item]]]:
         """Variety to documents to sentences."""
         found: dict[str, dict[str, list[Item]]] = {}
         for item in corpus.items:
@@ -135,7 +142,10 @@ class ComparableDocuments:
                 name = (item.meaning or "").rpartition(":")[0]
             else:
                 name = item.extra.get(self.document, "")
-            if name and (item.text or item.transcript):
+            lacking = usable(item) or (None if name else "no document")
+            if lacking is not None:
+                left_out[lacking] += 1
+            else:
                 found.setdefault(item.variety, {}).setdefault(name, []).append(item)
         return found
 
@@ -154,6 +164,9 @@ class ComparableDocuments:
         else:
             asked = [(x, y) for n, x in enumerate(codes) for y in codes[n + 1 :]]
         shared = [(x, y) for x, y in asked if len(set(sides[x]) & set(sides[y])) > 1]
+        lost = [f"{x}-{y}" for x, y in asked if (x, y) not in shared]
+        if self.pairs and shared and lost:
+            raise ValueError(f"the varieties of '{lost[0]}' share fewer than two documents")
         if not shared:
             raise ValueError(
                 "no two varieties share two documents; say where the documents' names stand "
@@ -170,7 +183,10 @@ class ComparableDocuments:
         signature: Mapping[str, Any],
     ) -> list[Measurement]:
         meanings = [[item.meaning for item in side] for side in items]
-        half = [np.array([crc32(f"{self.seed}:{n}".encode()) % 2 for n in side]) for side in names]
+        half = [
+            np.array([place_of(n, "half", self.seed) >= 0.5 for n in side]).astype(np.int64)
+            for side in names
+        ]
         # Thresholds come from pairs whose documents are both in the other half.
         accepted = np.zeros(scores.shape, dtype=bool)
         best = matched_pairs(scores, self.match)

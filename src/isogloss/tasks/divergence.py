@@ -8,17 +8,18 @@ and the agreement with token rationales out, beside cosine alone and spelling.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from isogloss import __version__
 from isogloss.corpora.jsonl import read_corpus
+from isogloss.measures.bootstrap import percentile_interval, resample_counts
 from isogloss.measures.correlation import spearman
+from isogloss.measures.weighted_ranks import weighted_spearman
 from isogloss.tasks.comparison import at_layer
 from isogloss.tasks.divergence_ranker import (
     area_under_curve,
@@ -33,7 +34,7 @@ from isogloss.tasks.sentence_pairs import (
     length_ratios,
     texts_of,
 )
-from isogloss.tasks.sentences import as_read, reader_of
+from isogloss.tasks.sentences import as_read, place_of, reader_of, usable
 from isogloss.tasks.synthetic_divergence import Divergent, synthetic_divergences
 from isogloss.tasks.token_differences import (
     best_cosines,
@@ -81,7 +82,7 @@ class Divergence:
         bootstrap: resamples of pairs for every interval; 0 for none.
         level: of every interval.
         seed: of synthetic pairs, folds and intervals.
-        cache_dir: taken for uniformity; words are encoded anew.
+        cache_dir: where encoded items are kept; does not change a number.
         progress: bars on stderr; does not change a number.
 
     Source: learning to rank of Divergent mBERT (Briakou and Carpuat 2020) on fixed vectors; words
@@ -124,8 +125,9 @@ class Divergence:
         'Spearman words SIDE' and 'F1 words SIDE', by spelling and by saying yes.
 
         Raises:
-            ValueError: judgements or varieties are missing, there are too few seeds, or a rationale
-                has another number of words than its sentence.
+            ValueError: judgements or varieties are missing, there are too few seeds, a rationale
+                has another number of words than its sentence, or a vector holds NaN or infinity
+                (its item is named).
             MissingExtra: scikit-learn is not installed.
             BadRecord, OSError: the manifest of `seeds` cannot be read.
         """
@@ -145,9 +147,9 @@ class Divergence:
                 f"equivalent are {', '.join(self.equivalent)}"
             )
         sides = [(as_read(p.first[first]), as_read(p.second[second])) for p in known]
-        vectors = [token_vectors([pair[k] for pair in sides], reader) for k in (0, 1)]
+        vectors = self._words(sides, reader)
         features = pair_features(sides, *vectors)
-        fold_of = np.array([crc32(f"{self.seed}:{p.key}".encode()) % self.folds for p in known])
+        fold_of = np.array([int(place_of(p.key, "fold", self.seed) * self.folds) for p in known])
         predicted, threshold, ranked = self._ranked(
             sides, truth, features, fold_of, reader, left_out
         )
@@ -198,8 +200,8 @@ class Divergence:
             seeds = self._own_seeds((sides[0][0].variety, sides[0][1].variety), left_out)
             made, table = self._synthetic(seeds, reader)
             parts = np.array(
-                [crc32(f"{self.seed}:{seeds[one.seed][0].id}".encode()) % 2 for one in made]
-            )
+                [place_of(seeds[one.seed][0].id, "part", self.seed) >= 0.5 for one in made]
+            ).astype(np.int64)
             weights, limit = learnt_ranker(table, made, parts == 0)
             held_out = ranked_rightly(table, made, parts == 1, weights)
             return -(features @ weights), np.full(len(truth), limit), held_out
@@ -230,11 +232,9 @@ class Divergence:
         found = [
             (as_read(both[varieties[0]]), as_read(both[varieties[1]]))
             for both in by_meaning.values()
-            if len(both) == 2 and all(item.text for item in both.values())
+            if len(both) == 2 and all(usable(item) is None for item in both.values())
         ]
-        order = sorted(
-            range(len(found)), key=lambda n: crc32(f"{self.seed}:{found[n][0].id}".encode())
-        )
+        order = sorted(range(len(found)), key=lambda n: place_of(found[n][0].id, "seed", self.seed))
         if len(found) > _MOST_SEEDS:
             left_out["seeds beyond 500"] = len(found) - _MOST_SEEDS
         return [found[n] for n in sorted(order[:_MOST_SEEDS])]
@@ -249,8 +249,21 @@ class Divergence:
             )
         made = synthetic_divergences(seeds, seed=self.seed)
         sides = [(one.first, one.second) for one in made]
-        vectors = [token_vectors([pair[k] for pair in sides], reader) for k in (0, 1)]
-        return made, pair_features(sides, *vectors)
+        return made, pair_features(sides, *self._words(sides, reader))
+
+    def _words(
+        self, sides: Sequence[tuple[Item, Item]], reader: Encoder
+    ) -> tuple[list[FloatArray], list[FloatArray]]:
+        first, second = (
+            token_vectors(
+                [pair[k] for pair in sides],
+                reader,
+                cache_dir=self.cache_dir,
+                progress=self.progress,
+            )
+            for k in (0, 1)
+        )
+        return first, second
 
     def _of_sentences(
         self,
@@ -317,14 +330,14 @@ class Divergence:
             own = {**signature, "words_of": variety}
             for way, both in scores.items():
                 found.append(
-                    self._of_ragged(f"Spearman words {variety}{way}", both[k], gold[k], _rank, own)
+                    self._rank_of_words(f"Spearman words {variety}{way}", both[k], gold[k], own)
                 )
                 said = _above_other_folds(both[k], gold[k], np.array(folds), self.marked)
                 right = [(c >= self.marked).astype(np.float64) for c in gold[k]]
-                found.append(self._of_ragged(f"F1 words {variety}{way}", said, right, _f1, own))
+                found.append(self._f1_of_words(f"F1 words {variety}{way}", said, right, own))
             yes = [np.ones(len(c)) for c in gold[k]]
             name = f"F1 words {variety} by saying yes"
-            found.append(self._of_ragged(name, yes, right, _f1, own))
+            found.append(self._f1_of_words(name, yes, right, own))
         return found
 
     def _counts(self, pair: JudgedPair, side: int, item: Item) -> Floats:
@@ -341,25 +354,53 @@ class Divergence:
             )
         return counts
 
-    def _of_ragged(
+    def _rank_of_words(
         self,
         name: str,
         scores: Sequence[Floats],
         gold: Sequence[Floats],
-        statistic: Callable[[Floats, Floats], float],
         signature: Mapping[str, Any],
     ) -> Measurement:
-        """A statistic over all words; its interval resamples pairs."""
-
-        def over(rows: npt.NDArray[np.int64]) -> float:
-            return statistic(
-                np.concatenate([scores[n] for n in rows.tolist()]),
-                np.concatenate([gold[n] for n in rows.tolist()]),
+        """Spearman's correlation over all words, 0 where it is undefined; pairs are resampled."""
+        x, y = np.concatenate(scores), np.concatenate(gold)
+        pair_of = np.repeat(np.arange(len(gold)), [len(own) for own in gold])
+        drawn = [
+            weighted_spearman(x, y, weights)
+            for weights in resample_counts(
+                len(gold), resamples=self.bootstrap, seed=self.seed, of_item=[pair_of]
             )
+        ]
+        return self._bounded(name, spearman(x, y) or 0.0, drawn, len(gold), signature)
 
-        value = over(np.arange(len(scores)))
-        low, high = self._interval(over, len(scores), value)
-        return Measurement(name, value, low, high, len(scores), signature=signature)
+    def _f1_of_words(
+        self,
+        name: str,
+        said: Sequence[Floats],
+        truth: Sequence[Floats],
+        signature: Mapping[str, Any],
+    ) -> Measurement:
+        """F1 over all words; its interval resamples pairs. `per_item` is (N, 2): tops, bottoms."""
+        tops = np.array([2 * (a * b).sum() for a, b in zip(said, truth, strict=True)])
+        bottoms = np.array([(a + b).sum() for a, b in zip(said, truth, strict=True)])
+        drawn = [
+            _rates(weights @ tops, weights @ bottoms)
+            for weights in resample_counts(len(tops), resamples=self.bootstrap, seed=self.seed)
+        ]
+        value = float(_rates(tops.sum(keepdims=True), bottoms.sum(keepdims=True))[0])
+        table = np.stack([tops, bottoms], axis=1).astype(np.float32)
+        return replace(self._bounded(name, value, drawn, len(tops), signature), per_item=table)
+
+    def _bounded(
+        self,
+        name: str,
+        value: float,
+        drawn: Sequence[Floats],
+        count: int,
+        signature: Mapping[str, Any],
+    ) -> Measurement:
+        bounds = percentile_interval(np.concatenate(drawn), self.level) if drawn else None
+        low, high = (min(bounds[0], value), max(bounds[1], value)) if bounds else (None, None)
+        return Measurement(name, value, low, high, count, signature=signature)
 
     def _measured(
         self,
@@ -412,8 +453,9 @@ def _f1(said: Floats, truth: Floats) -> float:
     return 2 * float(((said > 0) & (truth > 0)).sum()) / total if total else 0.0
 
 
-def _rank(scores: Floats, gold: Floats) -> float:
-    return spearman(scores, gold) or 0.0
+def _rates(tops: Floats, bottoms: Floats) -> Floats:
+    """Tops / bottoms, 0 where there is nothing."""
+    return np.divide(tops, bottoms, out=np.zeros(len(tops)), where=bottoms > 0)
 
 
 def _mean(values: Floats) -> float:

@@ -13,7 +13,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  (recipes are read by the fields' types)
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ from isogloss.encoders.words import words_of
 from isogloss.tasks.comparison import at_layer
 from isogloss.tasks.divergence_ranker import best_threshold
 from isogloss.tasks.sentence_pairs import cosines, plain_text
-from isogloss.tasks.sentences import as_read, reader_of, vectors_of
+from isogloss.tasks.sentences import as_read, place_of, reader_of, usable, vectors_of
 from isogloss.types import Item, Measurement
 
 if TYPE_CHECKING:
@@ -89,16 +88,21 @@ class FactAlignment:
     def run(self, corpus: Corpus, encoder: Encoder) -> list[Measurement]:
         """'fact F1', precision and recall over all sentences, F1 of each variety, and by words.
 
+        Items without text and sentences whose entity has no fact are left out and counted in the
+        signature.
+
         Raises:
-            ValueError: there are no facts, no sentences with `facts`, fewer than two entities, or
-                a sentence names a fact that is not there.
+            ValueError: there are no facts, no sentences with `facts`, fewer than two entities, a
+                sentence names a fact that its entity does not have, or a vector holds NaN or
+                infinity (its id is named).
         """
         reader = reader_of(at_layer(encoder, self.layer))
-        facts, sentences = self._sides(corpus)
+        left_out: Counter[str] = Counter()
+        facts, sentences = self._sides(corpus, left_out)
         texts: dict[str, str] = {}
         for item in [*(f for group in facts.values() for f in group), *sentences]:
             texts[item.id] = text_of(item)
-            if item.translation:
+            if item.translation and item.translation.strip():
                 texts[f"{item.id}\0"] = item.translation
         vectors = vectors_of(
             [as_read(Item(key, "und", text=text)) for key, text in texts.items()],
@@ -112,12 +116,22 @@ class FactAlignment:
         for sentence in sentences:
             told = set(sentence.extra.get("facts", "").split())
             sides = [key for key in (sentence.id, f"{sentence.id}\0") if key in texts]
-            for fact in facts[sentence.extra["entity"]]:
+            own = facts[sentence.extra["entity"]]
+            cosine_of = {
+                (fact.id, key): float(value)
+                for key in sides
+                for fact, value in zip(
+                    own,
+                    cosines(
+                        vectors.values[[row[fact.id] for fact in own]],
+                        np.repeat(vectors.values[[row[key]]], len(own), axis=0),
+                    ),
+                    strict=True,
+                )
+            }
+            for fact in own:
                 words = [term_similarity(texts[fact.id], texts[key]) for key in sides]
-                near = [
-                    float(cosines(vectors.values[[row[fact.id]]], vectors.values[[row[key]]])[0])
-                    for key in sides
-                ]
+                near = [cosine_of[fact.id, key] for key in sides]
                 both = float(np.mean([*words, *near]))
                 found.append((sentence, fact, both, float(np.mean(words)), fact.id in told))
         signature = {
@@ -128,6 +142,7 @@ class FactAlignment:
             "split": self.split,
             "pool": self.pool,
             "most": self.most,
+            "left_out": dict(left_out),
             "seed": self.seed,
             "isogloss": __version__,
         }
@@ -136,31 +151,41 @@ class FactAlignment:
             measured += self._judged(found, 3, " by words", signature)
         return measured
 
-    def _sides(self, corpus: Corpus) -> tuple[dict[str, list[Item]], list[Item]]:
+    def _sides(
+        self, corpus: Corpus, left_out: Counter[str]
+    ) -> tuple[dict[str, list[Item]], list[Item]]:
         facts: dict[str, list[Item]] = {}
         sentences: list[Item] = []
         for item in corpus.items:
             if self.split is not None and item.split not in (None, self.split):
                 continue
-            entity = item.extra.get("entity")
-            if entity is None:
+            entity, lacking = item.extra.get("entity"), usable(item)
+            if entity is None or lacking is not None:
+                left_out[lacking or "no entity"] += 1
                 continue
             if item.extra.get("kind") == "fact":
                 facts.setdefault(entity, []).append(item)
             elif "facts" in item.extra:
                 sentences.append(item)
+            else:
+                left_out["neither a fact nor a sentence with facts"] += 1
+        alone = sum(item.extra["entity"] not in facts for item in sentences)
+        if alone:
+            left_out["its entity has no fact"] = alone
         sentences = [item for item in sentences if item.extra["entity"] in facts]
         if len({item.extra["entity"] for item in sentences}) < 2:
             raise ValueError(
                 f"corpus '{corpus.name}' has no facts and sentences of two entities; facts need "
                 "`kind` = fact and `entity` in extra, sentences `entity` and `facts`"
             )
-        known = {fact.id for group in facts.values() for fact in group}
+        known_of = {entity: {fact.id for fact in group} for entity, group in facts.items()}
         for sentence in sentences:
+            known = known_of[sentence.extra["entity"]]
             absent = [key for key in sentence.extra["facts"].split() if key not in known]
             if absent:
                 raise ValueError(
-                    f"sentence '{sentence.id}' tells fact '{absent[0]}', which is absent"
+                    f"sentence '{sentence.id}' tells fact '{absent[0]}', which is no fact of "
+                    f"entity '{sentence.extra['entity']}'"
                 )
         return facts, sentences
 
@@ -174,7 +199,8 @@ class FactAlignment:
         scores = np.array([entry[column] for entry in found])
         truth = np.array([float(entry[4]) for entry in found])
         entities = [entry[0].extra["entity"] for entry in found]
-        half = np.array([crc32(f"{self.seed}:{name}".encode()) % 2 for name in entities])
+        half = np.array([place_of(name, "half", self.seed) >= 0.5 for name in entities])
+        half = half.astype(np.int64)
         if len(set(half.tolist())) < 2:  # few entities may all fall into one half
             order = {name: n for n, name in enumerate(sorted(set(entities)))}
             half = np.array([order[name] % 2 for name in entities])

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  (recipes are read by the fields' types)
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from isogloss import __version__
+from isogloss.measures.bootstrap import percentile_interval, resample_counts
 from isogloss.measures.correlation import average_ranks, spearman
+from isogloss.measures.weighted_ranks import weighted_spearman
 from isogloss.tasks.comparison import at_layer
 from isogloss.tasks.sentence_pairs import (
     character_dice,
@@ -26,7 +27,7 @@ from isogloss.tasks.sentence_pairs import (
     texts_of,
     word_dice,
 )
-from isogloss.tasks.sentences import as_read, reader_of, vectors_of
+from isogloss.tasks.sentences import as_read, place_of, reader_of, vectors_of
 from isogloss.types import Measurement
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ class Relatedness:
     def run(self, corpus: Corpus, encoder: Encoder) -> list[Measurement]:
         """'Spearman X-Y' for every pair of varieties, with the track and what it is by behind it.
 
-        Pairs without a judgement are left out and counted in the signature.
+        Pairs without a judgement and items without text are left out and counted in the
+        signature. An encoder that finds every pair equally near orders nothing: its correlation is
+        undefined, and given as 0 with a word in the signature.
 
         Raises:
             ValueError: there are fewer than 10 judged pairs in every pair of varieties, a judgement
@@ -177,7 +180,8 @@ class Relatedness:
                 kept = np.array([n for n, key in enumerate(own.keys) if key in place], np.int64)
                 rows = [place[own.keys[n]] for n in kept]
                 name = f"unsupervised by translation into {self.pivot}"
-                found.append((name, translated.features[rows, 0], kept))
+                if len(kept) >= _LEAST_PAIRS:
+                    found.append((name, translated.features[rows, 0], kept))
         if "supervised" in self.tracks:
             found.append(("supervised", self._regressed(own, own), every))
         source = judged.get((self.source, self.source))
@@ -192,7 +196,12 @@ class Relatedness:
         return found
 
     def _regressed(self, judged: _Judged, learnt: _Judged) -> Floats:
-        """Of each pair, by what was learnt from pairs of other folds."""
+        """Of each pair, by what was learnt from pairs of other folds.
+
+        Told as the difference from the typical pair: a fold whose judgements are high leaves low
+        ones to learn from, so with their means kept, folds would be ordered upside down.
+        """
+        typical = judged.features.mean(axis=0, keepdims=True)
         fold_of = [np.array([self._fold(key) for key in side.keys]) for side in (judged, learnt)]
         predicted = np.zeros(len(judged.keys))
         for fold in range(self.folds):
@@ -200,32 +209,33 @@ class Relatedness:
             asked = fold_of[0] == fold
             if not asked.any():
                 continue
-            predicted[asked] = _ridge(
-                learnt.features[inside], learnt.gold[inside], judged.features[asked], self.penalty
+            *of_fold, of_typical = _ridge(
+                learnt.features[inside],
+                learnt.gold[inside],
+                np.concatenate([judged.features[asked], typical]),
+                self.penalty,
             )
+            predicted[asked] = np.array(of_fold) - of_typical
         return predicted
 
     def _fold(self, key: str) -> int:
-        return crc32(f"{self.seed}:{key}".encode()) % self.folds
+        return int(place_of(key, "fold", self.seed) * self.folds)
 
     def _measured(
         self, name: str, predicted: Floats, gold: Floats, signature: Mapping[str, Any]
     ) -> Measurement | None:
         value = spearman(predicted, gold)
         if value is None:
-            return None
-        low = high = None
-        if self.bootstrap:
-            rng = np.random.default_rng(self.seed)
-            drawn = []
-            for _ in range(self.bootstrap):
-                rows = rng.integers(0, len(gold), size=len(gold))
-                again = spearman(predicted[rows], gold[rows])
-                if again is not None:
-                    drawn.append(again)
-            tail = (1 - self.level) / 2
-            low, high = (float(bound) for bound in np.quantile(drawn, [tail, 1 - tail]))
-            low, high = min(low, value), max(high, value)
+            if np.ptp(gold) == 0:
+                return None
+            told = {**signature, "undefined": "every pair is predicted alike; given as 0"}
+            return Measurement(name, 0.0, n=len(gold), signature=told)
+        drawn = [
+            weighted_spearman(predicted, gold, weights)
+            for weights in resample_counts(len(gold), resamples=self.bootstrap, seed=self.seed)
+        ]
+        bounds = percentile_interval(np.concatenate(drawn), self.level) if drawn else None
+        low, high = (min(bounds[0], value), max(bounds[1], value)) if bounds else (None, None)
         table = np.stack([average_ranks(predicted), average_ranks(gold)], axis=1)
         return Measurement(
             name,

@@ -206,7 +206,8 @@ def documents_of(corpus: Corpus, split: str | None) -> list[Document]:
     or whose meaning the other side lacks, is a block of its own with one side.
 
     Raises:
-        ValueError: there is no such document, or one has not two varieties.
+        ValueError: there is no such document, one has not two varieties, or an item of it has no
+            line, no whole number for one, or that of another item.
     """
     by_name: dict[str, list[Item]] = {}
     for item in corpus.items:
@@ -229,17 +230,38 @@ def _document(name: str, items: Sequence[Item]) -> Document:
             f"document '{name}' is in {len(varieties)} varieties ({', '.join(varieties)}); "
             "sentence alignment needs two"
         )
-    first, second = (
-        tuple(sorted((i for i in items if i.variety == code), key=lambda i: int(i.extra["line"])))
-        for code in varieties
-    )
+    first, second = (_in_order([i for i in items if i.variety == code]) for code in varieties)
     members: dict[str, tuple[list[int], list[int]]] = {}
     for column, side in enumerate((first, second)):
         for number, item in enumerate(side):
             key = item.meaning if item.meaning is not None else f"\0{column}:{number}"
             members.setdefault(key, ([], []))[column].append(number)
-    gold = sorted((tuple(left), tuple(right)) for left, right in members.values())
-    return Document(name, (first, second), tuple(gold))
+    gold: list[Block] = []
+    for left, right in members.values():
+        if left and right:
+            gold.append((tuple(left), tuple(right)))
+        else:
+            gold += [*(((i,), ()) for i in left), *(((), (j,)) for j in right)]
+    return Document(name, (first, second), tuple(sorted(gold)))
+
+
+def _in_order(items: Sequence[Item]) -> tuple[Item, ...]:
+    """The sentences of one side by their lines."""
+    by_line: dict[int, Item] = {}
+    for item in items:
+        said = item.extra.get("line", "")
+        if not said.isdecimal():
+            raise ValueError(
+                f"item '{item.id}' of document '{item.extra['document']}' has the line {said!r}; "
+                "extra needs `line`, the number of the sentence in its document"
+            )
+        if int(said) in by_line:
+            raise ValueError(
+                f"items '{by_line[int(said)].id}' and '{item.id}' both stand in line {said} of "
+                f"document '{item.extra['document']}'"
+            )
+        by_line[int(said)] = item
+    return tuple(by_line[line] for line in sorted(by_line))
 
 
 def _joined(items: Sequence[Item]) -> Item:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from isogloss.encoders.item_text import text_of
 from isogloss.encoders.words import words_of
-from isogloss.scores import edit_similarity
+from isogloss.scores import paired_edit_similarity
+from isogloss.tasks.sentences import usable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +54,8 @@ class JudgedPair:
 def judged_pairs(corpus: Corpus, split: str | None) -> tuple[list[JudgedPair], dict[str, int]]:
     """The pairs of a split, in the order of the corpus, and how many were left out by reason.
 
-    The side that comes first in the alphabet is the first.
+    The side that comes first in the alphabet is the first. Items without text, and a second item
+    of one side and variety, are left out.
 
     Raises:
         ValueError: there is no pair with two sides.
@@ -67,7 +69,16 @@ def judged_pairs(corpus: Corpus, split: str | None) -> tuple[list[JudgedPair], d
         if pair is None or side is None:
             left_out["no pair or side in extra"] = left_out.get("no pair or side in extra", 0) + 1
             continue
-        members.setdefault(pair, {}).setdefault(side, {})[item.variety] = item
+        lacking = usable(item)
+        if lacking is not None:
+            left_out[lacking] = left_out.get(lacking, 0) + 1
+            continue
+        of_side = members.setdefault(pair, {}).setdefault(side, {})
+        if item.variety in of_side:
+            reason = "another item of its pair, side and variety"
+            left_out[reason] = left_out.get(reason, 0) + 1
+            continue
+        of_side[item.variety] = item
     found = []
     for key, sides in members.items():
         if len(sides) != 2:
@@ -109,14 +120,8 @@ def word_dice(first: Sequence[str], second: Sequence[str]) -> Floats:
 
 def edit_similarities(first: Sequence[str], second: Sequence[str]) -> Floats:
     """Edit similarity of pair i, of their first 300 characters, (N,)."""
-    pairs = zip(first, second, strict=True)
-    return np.array(
-        [
-            edit_similarity([plain_text(a)[:_LONGEST]], [plain_text(b)[:_LONGEST]])[0, 0]
-            for a, b in pairs
-        ],
-        dtype=np.float64,
-    )
+    texts = ([plain_text(text)[:_LONGEST] for text in side] for side in (first, second))
+    return paired_edit_similarity(*texts).astype(np.float64)
 
 
 def length_ratios(first: Sequence[str], second: Sequence[str]) -> Floats:

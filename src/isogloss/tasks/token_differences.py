@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from isogloss.encoders import encode_cached
 from isogloss.encoders.pool import words_pool
 from isogloss.encoders.words import words_of
 from isogloss.tasks.sentence_pairs import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from isogloss.types import Encoder, FloatArray, Item, Sequences
 
@@ -34,19 +36,37 @@ def item_tokens(item: Item) -> tuple[str, ...]:
     return tuple(text[start:end] for start, end in words_of(text))
 
 
-def token_vectors(items: Sequence[Item], encoder: Encoder) -> list[FloatArray]:
+def token_vectors(
+    items: Sequence[Item],
+    encoder: Encoder,
+    *,
+    cache_dir: Path | None = None,
+    progress: bool = False,
+) -> list[FloatArray]:
     """(W, D) of each item, a row for each of its words.
 
     Steps are joined to the words that the encoder says they belong to; a word without steps is a
     row of zeros. An encoder that tells no words reads each word by itself.
 
+    Args:
+        items: those with the same text and words are encoded once.
+        encoder: of text.
+        cache_dir: where encoded items are kept; None keeps nothing.
+        progress: a bar on stderr.
+
     Raises:
-        ValueError: an item has no words (it is named).
+        ValueError: an item has no words, or a step of it holds NaN or infinity (it is named).
     """
     for item in items:
         if not item_tokens(item):
             raise ValueError(f"item '{item.id}' has no words")
-    sequences = encoder.encode(items)
+    sequences = encode_cached(encoder, items, cache_dir, progress=progress)
+    broken = np.flatnonzero(~np.isfinite(sequences.values).all(axis=1))
+    if len(broken):
+        row = int(np.searchsorted(sequences.offsets, broken[0], side="right")) - 1
+        raise ValueError(
+            f"item '{sequences.ids[row]}' holds NaN or infinity; check its text and the encoder"
+        )
     if sequences.words is not None and bool((sequences.words >= 0).any()):
         pooled = words_pool(sequences)
         return [_rows(pooled, n, len(item_tokens(item))) for n, item in enumerate(items)]
@@ -55,9 +75,9 @@ def token_vectors(items: Sequence[Item], encoder: Encoder) -> list[FloatArray]:
         replace(items[0], id=f"word {number}", text=word, transcript=None, words=())
         for number, word in enumerate(words)
     ]
-    vectors = encoder.encode(alone)
-    row = {word: vectors[number].mean(axis=0) for number, word in enumerate(words)}
-    return [np.stack([row[word] for word in item_tokens(item)]) for item in items]
+    vectors = encode_cached(encoder, alone, cache_dir, progress=progress)
+    place = {word: vectors[number].mean(axis=0) for number, word in enumerate(words)}
+    return [np.stack([place[word] for word in item_tokens(item)]) for item in items]
 
 
 def best_cosines(first: FloatArray, second: FloatArray) -> tuple[Floats, Floats]:

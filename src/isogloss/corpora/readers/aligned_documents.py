@@ -6,7 +6,8 @@
       dev.defr            [6]:[6, 7, 8]     lines counted from 0; one side may be empty
 
 Sentences that the gold puts into one block share a meaning, so a block of one and three lines is
-four items of one meaning. The document and the line (from 0) are in `extra`.
+four items of one meaning; a line that the gold does not name has none. The document and the line
+(from 0) are in `extra`. A line that two blocks name belongs to the first; the second is counted.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def read(
         LayoutError: there is no document, or a gold block names a line that is not there.
         OptionError: there are not two languages.
     """
-    if len(languages) != 2:
+    if len(set(languages)) != 2 or len(languages) != 2:
         raise OptionError("languages", languages, "name two endings, such as de,fr")
     folder = existing_folder(root, _EXPECTED)
     gathering = Gathering(
@@ -91,10 +92,14 @@ def read_blocks(path: Path) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Blocks of a gold alignment, in order: lines of the first and of the second side, from 0.
 
     Raises:
-        LayoutError: a line is no block (it is named).
+        LayoutError: a line is no block (it is named), or the file is not UTF-8.
     """
     blocks = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LayoutError(path, f"it is not UTF-8: {error}", "[6]:[6, 7]") from error
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         match = _BLOCK.fullmatch(line.strip())
@@ -107,6 +112,27 @@ def read_blocks(path: Path) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     return blocks
 
 
+def _without_repeats(
+    blocks: list[tuple[tuple[int, ...], tuple[int, ...]]], gold: Path, gathering: Gathering
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Blocks less those with a line that an earlier one has: a sentence has one meaning."""
+    kept = []
+    seen: tuple[set[int], set[int]] = (set(), set())
+    for left, right in blocks:
+        again = sorted((seen[0] & set(left)) | (seen[1] & set(right)))
+        if again:
+            gathering.skip(
+                f"{gold.name} {list(left)}:{list(right)}",
+                f"line {again[0]} is in an earlier block too",
+                "join the two blocks",
+            )
+            continue
+        seen[0].update(left)
+        seen[1].update(right)
+        kept.append((left, right))
+    return kept
+
+
 def _add_document(
     gathering: Gathering,
     name: str,
@@ -116,7 +142,7 @@ def _add_document(
     *,
     test: bool,
 ) -> None:
-    blocks = read_blocks(gold)
+    blocks = _without_repeats(read_blocks(gold), gold, gathering)
     for column, (path, code) in enumerate(zip(sides, codes, strict=True)):
         block_of = {
             line: number

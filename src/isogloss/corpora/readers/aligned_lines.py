@@ -78,11 +78,10 @@ def add_lines(
     gathering: Gathering, path: Path, variety: str, *, prefix: str, split: str | None
 ) -> None:
     """Add every line of `path` as an item `PREFIXNUMBER-VARIETY` whose meaning is PREFIXNUMBER."""
-    seen = 0
-    for number, line in text_lines(path, gathering):
-        for empty in range(seen + 1, number):
-            gathering.skip(f"{path.name}:{empty}", "no text", "write the sentence in, or leave it")
-        seen = number
+    for number, line in text_lines(path, gathering, blank=True):
+        if not line.strip():
+            gathering.skip(f"{path.name}:{number}", "no text", "write the sentence in, or leave it")
+            continue
         meaning = f"{prefix}{number}"
         gathering.add(
             Item(

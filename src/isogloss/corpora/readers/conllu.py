@@ -30,6 +30,8 @@ __all__ = ["read"]
 
 _NAME = re.compile(r"(?P<label>[A-Za-z]+)_[A-Za-z]+-ud-(?P<split>train|dev|test)\.conllu(\.gz)?")
 _EXPECTED = "treebanks such as yue_hk-ud-test.conllu, or files VARIETY=FILE"
+# A word, a range of words under one token, an empty node.
+_NUMBER = re.compile(r"\d+(-\d+|\.\d+)?", re.ASCII)
 _BY = ("parallel_id", "sent_id", "number")
 
 By = Literal["parallel_id", "sent_id", "number"]
@@ -137,6 +139,9 @@ def _sentences(path: Path, gathering: Gathering) -> Iterator[_Sentence]:
                 f"{path.name}:{number}", f"{len(cells)} columns instead of 10", "repair the line"
             )
             continue
+        if not is_note and _NUMBER.fullmatch(cells[0]) is None:
+            gathering.skip(f"{path.name}:{number}", f"'{cells[0]}' is no number", "repair the line")
+            continue
         starts = current is None or (
             bool(current.words)
             if is_note
@@ -154,7 +159,7 @@ def _sentences(path: Path, gathering: Gathering) -> Iterator[_Sentence]:
                 current.notes.setdefault(key.strip(), value.strip())
             continue
         first, _, last = cells[0].partition("-")
-        if "." in first or not first.isdecimal():
+        if "." in first:
             continue  # an empty node
         if last:
             inside_until = int(last)

@@ -21,8 +21,10 @@ _MOST_LINES_OF_A_ROW = 50
 TABLE_SUFFIXES = (".tsv", ".csv", ".tsv.gz", ".csv.gz")
 
 
-def text_lines(path: Path, gathering: Gathering) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of every line that is not blank and is UTF-8."""
+def text_lines(
+    path: Path, gathering: Gathering, *, blank: bool = False
+) -> Iterator[tuple[int, str]]:
+    """Number (from 1) and text of every line that is UTF-8; blank ones only if asked for."""
     try:
         with _opened(path) as handle:
             for number, raw in enumerate(handle, start=1):
@@ -33,7 +35,7 @@ def text_lines(path: Path, gathering: Gathering) -> Iterator[tuple[int, str]]:
                         f"{path.name}:{number}", "line is not UTF-8", "save the file as UTF-8"
                     )
                     continue
-                if line.strip():
+                if blank or line.strip():
                     yield number, line
     except (EOFError, gzip.BadGzipFile) as error:
         gathering.skip(path.name, f"file breaks off: {error}", f"copy {path} again")

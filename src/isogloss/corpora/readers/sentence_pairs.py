@@ -6,7 +6,8 @@
 `text_column` says where the sentences are, `A/eng=sentence_A_En B/eng=sentence_B_En A/jpn=...`:
 the side, and the variety. A row gives an item for each; those of one side are translations of each
 other and share the meaning ROW:SIDE. `extra` has `pair`, `side` and every other column of the row,
-under the names that `judgements` gives them.
+under the names that `judgements` gives them. Where one cell holds both sentences with a line break
+between them, as in SemRel, write `A+B/eng=Text`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def read(
 
     Args:
         root: the folder.
-        text_column: SIDE/VARIETY=COLUMN for every column of sentences.
+        text_column: SIDE/VARIETY=COLUMN for every column of sentences; A+B/VARIETY=COLUMN where a
+            cell holds both, in two lines.
         judgements: NAME=COLUMN for the columns that are kept under another name.
         id_column: the column that names the row; its number by default.
         metadata: the table, relative to root; needed when root holds several.
@@ -75,7 +77,8 @@ def read(
         side, separator, variety = label.partition("/")
         if not separator or not side:
             raise OptionError("text_column", label, "write SIDE/VARIETY=COLUMN, as A/eng=english")
-        sides.append((side, gathering.table.resolve(variety).code, column))
+        code = gathering.table.resolve(variety).code
+        sides += [(one, code, column) for one in side.split("+")]
     if len({side for side, _, _ in sides}) != 2:
         raise OptionError("text_column", dict(text_column), "name columns of two sides")
     renamed = {column: label for label, column in (judgements or {}).items()}
@@ -91,9 +94,13 @@ def read(
         if empty or not key:
             gathering.skip(where, f"column '{[*empty, id_column][0]}' is empty", "complete the row")
             continue
+        texts = {(s, v): _part(cells[c], s, c, text_column) for s, v, c in sides}
+        if not all(texts.values()):
+            gathering.skip(where, "a cell does not hold two lines", "put one sentence on each line")
+            continue
         kept = {renamed.get(c, c): value for c, value in cells.items() if c not in used and value}
-        for side, variety, column in sides:
-            text = " ".join(cells[column].split())
+        for side, variety, _ in sides:
+            text = " ".join(texts[side, variety].split())
             gathering.add(
                 Item(
                     id=f"{key}-{side}-{variety}",
@@ -102,8 +109,18 @@ def read(
                     text=text,
                     split=split,
                     words=tuple(text.split()) if words else (),
-                    extra={"pair": key, "side": side, **kept},
+                    extra={**kept, "pair": key, "side": side},
                 ),
                 where=f"{where} {side}/{variety}",
             )
     return gathering.result()
+
+
+def _part(cell: str, side: str, column: str, text_column: Mapping[str, str]) -> str:
+    """The sentence of a side in a cell; '' where two are asked for and there are not two lines."""
+    label = next(name for name, own in text_column.items() if own == column)
+    places = label.partition("/")[0].split("+")
+    if len(places) == 1:
+        return cell
+    lines = [line for line in cell.splitlines() if line.strip()]
+    return lines[places.index(side)] if len(lines) == len(places) else ""

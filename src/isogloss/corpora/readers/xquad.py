@@ -99,8 +99,14 @@ def _paragraphs(path: Path) -> list[dict[str, Any]]:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
             found = json.load(handle)
-        return [paragraph for article in found["data"] for paragraph in article["paragraphs"]]
-    except (EOFError, gzip.BadGzipFile, ValueError, KeyError, TypeError) as error:
+        paragraphs = [paragraph for article in found["data"] for paragraph in article["paragraphs"]]
+        for paragraph in paragraphs:
+            for question in paragraph.get("qas", ()):
+                for answer in question.get("answers", ()):
+                    if not isinstance(answer.get("answer_start"), int | None):
+                        raise ValueError(f"answer_start is {answer['answer_start']!r}")
+        return paragraphs
+    except (EOFError, gzip.BadGzipFile, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error) or type(error).__name__
         raise LayoutError(path, f"not XQuAD: {reason}", "data > paragraphs > qas") from error
 
