@@ -41,7 +41,7 @@ class AllButTheTop(AffineTransform):
         per: 'all' or 'variety', as in `ZCA`.
         unseen: with per='variety', as in `Center`.
 
-    Source: Mu and Viswanath 2018, algorithm 1, whose rule of thumb is D / 100.
+    Source: Mu and Viswanath 2018, whose rule of thumb is D / 100.
     """
 
     name = "abtt"

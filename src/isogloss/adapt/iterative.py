@@ -37,7 +37,7 @@ class IterativeNormalization(FittedTransform):
         unseen: with per='variety', as in `Center`.
         means_: (rounds done, D) by variety, '*' for all.
 
-    Source: Zhang et al. 2019, sec. 3.
+    Source: Zhang et al. 2019.
     """
 
     name = "iterative"

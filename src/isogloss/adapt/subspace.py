@@ -45,9 +45,8 @@ class RemoveSubspace(AffineTransform):
         directions_: (R, D), orthonormal, what is removed.
         probes_: accuracy of the probe of each round of 'nullspace', on the rows that were fitted.
 
-    Source: for means, the language subspace of Yang et al. 2021 (there from LDA and SVD variants);
-    for the nullspace Ravfogel et al. 2020, here with discriminants instead of a
-    trained classifier.
+    Source: after Yang et al. 2021, who remove principal components of each language, not means;
+    for the nullspace Ravfogel et al. 2020, here with discriminants instead of a trained classifier.
     """
 
     name = "subspace"

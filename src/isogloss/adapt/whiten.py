@@ -144,7 +144,7 @@ def ledoit_wolf(centred: Doubles, *, dimensions: int | None = None) -> float:
         centred: (N, D) rows less their mean.
         dimensions: D, where the rows are written in fewer coordinates, those that they span.
 
-    Source: Ledoit and Wolf 2004, equations 14 and sec. 3.3; the same as scikit-learn's.
+    Source: Ledoit and Wolf 2004; the same as scikit-learn's.
     """
     count = len(centred)
     dimensions = dimensions or centred.shape[1]

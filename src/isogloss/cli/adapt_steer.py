@@ -285,7 +285,7 @@ def _print(result: SteeringResult, args: argparse.Namespace) -> None:
 
 
 def _shown(result: SteeringResult) -> list[SteeringRow]:
-    """The row without intervention and the best one of each method."""
+    """The row without intervention, and of each method the one that keeps meaning best."""
     methods = dict.fromkeys(row.method for row in result.rows)
     return [row for row in map(result.best, methods) if row is not None]
 

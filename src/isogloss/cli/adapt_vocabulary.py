@@ -298,7 +298,9 @@ def _training(args: argparse.Namespace) -> Callable[[Path, Path], Path]:
             control=False,
             device="cuda" if args.device.startswith("cuda") else "cpu",
         )
-        return Path(train_text(config, corpus=Corpus("texts", items), folder=folder).folder)
+        return Path(
+            train_text(config, corpus=Corpus("texts", items), folder=folder, quiet=True).folder
+        )
 
     return train
 

@@ -103,7 +103,7 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--no-floors",
         dest="floors",
         action="store_false",
-        help="of a suite: without log-mel frames and random weights",
+        help="of a suite: without the floors that it names, such as mel: or ngram:",
     )
     run.add_argument("--by", choices=("variety", "site", "group"), help="default: variety")
     run.add_argument("--split", metavar="NAME", help="default: test; 'all' takes every item")

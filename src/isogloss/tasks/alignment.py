@@ -19,7 +19,9 @@ from isogloss.errors import IsoglossError, MissingExtra, UnknownName
 from isogloss.tasks.alignment_distances import DISTANCES, variety_distances
 from isogloss.tasks.alignment_encode import (
     Form,
+    at_site_of,
     encode_layers_pooled,
+    layer_label,
     layers_of,
     reads_left_to_right,
 )
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
     from isogloss.tasks.alignment_encode import EncodedLayers
     from isogloss.tasks.alignment_layer import Pairs
+    from isogloss.tasks.alignment_words import Doubles
     from isogloss.types import Corpus, Encoder, FloatArray, Measurement
 
 __all__ = ["FLOOR_MEASURES", "PAIRS", "Alignment"]
@@ -186,15 +189,16 @@ class Alignment:
         found: dict[tuple[str, int], LayerFound] = {}
         rows: list[AlignmentRow] = []
         labels: dict[int, str] = {}
+        apart: dict[bytes, dict[str, Doubles]] = {}
         last = sets
         for site in self.sites:
-            at_site = _with_site(encoder, site)
+            at_site = at_site_of(encoder, site)
             layers = self._fitted_layers(at_site, layers_of(at_site, self.layers), notes)
             encoded = self._encode(at_site, sets, layers)
             last = sets.without(encoded.broken)
             self._check_company(corpus, last)
-            work = self._work(last, site, notes)
-            labels |= {layer: _label(layer, at_site) for layer in layers}
+            work = self._work(last, site, notes, self._distances(last, notes, apart))
+            labels |= {layer: layer_label(layer, at_site) for layer in layers}
             for layer in self._bar(layers, f"measuring {site}"):
                 vectors = self._transformed(last, encoded.vectors[layer], at_site.made_by)
                 one = layer_rows(work, site, layer, vectors, encoded.words.get(layer))
@@ -255,7 +259,24 @@ class Alignment:
             return self.pool
         return "weighted" if reads_left_to_right(encoder) else "mean"
 
-    def _work(self, sets: AlignedSets, site: str, notes: dict[str, str]) -> LayerWork:
+    def _distances(
+        self, sets: AlignedSets, notes: dict[str, str], known: dict[bytes, dict[str, Doubles]]
+    ) -> dict[str, Doubles]:
+        """Distances of varieties; `known` keeps them, since sites nearly always share them."""
+        if "similarity" not in chosen_measures(self.measures):
+            return {}
+        key = repr(sets.varieties).encode() + sets.table.tobytes()
+        if key not in known:
+            known[key] = variety_distances(sets, self.distances, notes=notes)
+        return known[key]
+
+    def _work(
+        self,
+        sets: AlignedSets,
+        site: str,
+        notes: dict[str, str],
+        distances: Mapping[str, Doubles] | None = None,
+    ) -> LayerWork:
         chosen = chosen_measures(self.measures)
         # NeuronXA is MEXA of neurons: each has its site.
         if "neuronxa" in self.measures and "mlp" not in self.sites:
@@ -269,9 +290,7 @@ class Alignment:
             pairs=self._pairs(sets),
             draws=make_draws(len(sets.meanings), resamples=self.bootstrap, seed=self.seed),
             measures=chosen,
-            distances=variety_distances(sets, self.distances, notes=notes)
-            if "similarity" in chosen
-            else {},
+            distances=dict(distances or {}),
             words={i: item_words(sets.items[i]) for i in column[column >= 0].tolist()}
             if reads
             else {},
@@ -337,7 +356,7 @@ class Alignment:
                 raise
             notes["gradients"] = str(error)
             return []
-        work = self._work(sets, "gradients", {})
+        work = replace(self, measures=("gradients",))._work(sets, "gradients", {})
         return gradient_rows(
             work, gradients, {place: row for row, place in enumerate(places)}, gradient_estimates
         )
@@ -410,28 +429,6 @@ class Alignment:
 
     def _bar(self, layers: tuple[int, ...], label: str) -> Any:
         return with_progress(layers, label, total=len(layers)) if self.progress else layers
-
-
-def _with_site(encoder: Encoder, site: str) -> Encoder:
-    own = getattr(encoder, "site", "residual")
-    if own == site:
-        return encoder
-    with_site = getattr(encoder, "with_site", None)
-    if with_site is None:
-        raise ValueError(f"{encoder.made_by} has one site, {own}; got '{site}'")
-    changed: Encoder = with_site(site)
-    return changed
-
-
-def _label(layer: int, encoder: Encoder) -> str:
-    layers = getattr(encoder, "layers", (layer,))
-    if getattr(encoder, "site", "residual") != "residual":
-        return f"block {layer}"
-    if len(layers) == 1:
-        return "only layer"
-    if layer == 0:
-        return "embedding"
-    return "final output" if layer == layers[-1] else f"block {layer}"
 
 
 def _told(sets: AlignedSets) -> dict[str, dict[str, Any]]:

@@ -26,7 +26,9 @@ __all__ = [
     "EncodedLayers",
     "Form",
     "WordStates",
+    "at_site_of",
     "encode_layers_pooled",
+    "layer_label",
     "layers_of",
     "reads_left_to_right",
 ]
@@ -74,6 +76,34 @@ def layers_of(encoder: Encoder, asked: Sequence[int] | None) -> tuple[int, ...]:
             f"{encoder.made_by} has no layer {wrong[0]}; its layers are {known[0]} to {known[-1]}"
         )
     return tuple(sorted(set(asked))) if asked else known
+
+
+def at_site_of(encoder: Encoder, site: str) -> Encoder:
+    """`encoder` giving the states of `site`.
+
+    Raises:
+        ValueError: it has another one only.
+    """
+    own = getattr(encoder, "site", "residual")
+    if own == site:
+        return encoder
+    with_site = getattr(encoder, "with_site", None)
+    if with_site is None:
+        raise ValueError(f"{encoder.made_by} has one site, {own}; got '{site}'")
+    changed: Encoder = with_site(site)
+    return changed
+
+
+def layer_label(layer: int, encoder: Encoder) -> str:
+    """What a layer is called in tables."""
+    layers = getattr(encoder, "layers", (layer,))
+    if getattr(encoder, "site", "residual") != "residual":
+        return f"block {layer}"
+    if len(layers) == 1:
+        return "only layer"
+    if layer == 0:
+        return "embedding"
+    return "final output" if layer == layers[-1] else f"block {layer}"
 
 
 def reads_left_to_right(encoder: Encoder) -> bool:
@@ -255,12 +285,13 @@ def _word_states(
     chosen = (steps.words >= 0) & np.isin(owner, list(wanted))
     if not chosen.any():
         return None
-    keys = np.stack([owner[chosen], steps.words[chosen]], axis=1)
-    pairs, place = np.unique(keys, axis=0, return_inverse=True)
-    sums = np.zeros((len(pairs), steps.values.shape[1]))
-    np.add.at(sums, place.ravel(), steps.values[chosen])
-    means = sums / np.bincount(place.ravel())[:, np.newaxis]
-    return means.astype(np.float32), pairs[:, 0], pairs[:, 1]
+    width = int(steps.words.max()) + 1
+    keys = owner[chosen] * width + steps.words[chosen]
+    order = np.argsort(keys, kind="stable")
+    words, first, count = np.unique(keys[order], return_index=True, return_counts=True)
+    sums = np.add.reduceat(steps.values[chosen][order].astype(np.float64), first, axis=0)
+    means = sums / count[:, np.newaxis]
+    return means.astype(np.float32), words // width, words % width
 
 
 def _check_memory(vectors: Mapping[int, FloatArray], items: int, most_gib: float) -> None:

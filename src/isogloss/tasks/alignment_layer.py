@@ -10,6 +10,7 @@ import numpy as np
 
 from isogloss.errors import MissingExtra
 from isogloss.measures.bootstrap import percentile_interval
+from isogloss.measures.rows import unit_rows
 from isogloss.tasks.alignment_explain import MEASURES
 from isogloss.tasks.alignment_matrix import (
     distance_estimates,
@@ -87,8 +88,13 @@ def layer_rows(
     """Every number of one layer, means over pairs first."""
     found = LayerFound()
     told: dict[str, str] = {}
+    # Once for all pairs: among many varieties every one is in many pairs.
+    units = unit_rows(vectors) if work.of_kind("pair") else np.zeros((0, 0))
     by_pair = [
-        ((a, b), _pair(work, vectors, a, b, told) + _words(work, words, a, b, found.curves, told))
+        (
+            (a, b),
+            _pair(work, vectors, units, a, b, told) + _words(work, words, a, b, found.curves, told),
+        )
         for a, b in work.pairs
     ]
     _add_pairs(found.rows, work, site, layer, by_pair)
@@ -128,20 +134,27 @@ def gradient_rows(
 
 
 def _pair(
-    work: LayerWork, vectors: FloatArray, a: int, b: int, told: dict[str, str]
+    work: LayerWork,
+    vectors: FloatArray,
+    units: Doubles,
+    a: int,
+    b: int,
+    told: dict[str, str],
 ) -> list[Estimate]:
     names = work.of_kind("pair")
     if not names:
         return []
     shared = work.sets.shared(a, b)
+    here, there = work.sets.table[a, shared], work.sets.table[b, shared]
     return pair_estimates(
-        vectors[work.sets.table[a, shared]],
-        vectors[work.sets.table[b, shared]],
+        vectors[here],
+        vectors[there],
         names,
         draws=work.draws.at(shared),
         neighbours=work.neighbours,
         cca=work.cca,
         notes=told,
+        units=(units[here], units[there]),
     )
 
 
@@ -225,7 +238,8 @@ def _similarity(
     for i, j in np.argwhere(~np.isnan(similar.values)):
         bounds = percentile_interval(similar.samples[:, i, j], work.level)
         if bounds is not None:
-            low[i, j], high[i, j] = bounds
+            value = similar.values[i, j]
+            low[i, j], high[i, j] = min(bounds[0], value), max(bounds[1], value)
     found.similarity = {
         "names": list(similar.names),
         "values": _plain(similar.values),
@@ -251,7 +265,7 @@ def _similarity(
     estimates = distance_estimates(
         similar, work.distances, permutations=work.permutations, seed=work.seed, notes=told
     )
-    found.sources, stability = source_choice(similar)
+    found.sources, stability = source_choice(similar, seed=work.seed)
     if stability is not None:
         estimates.append(stability)
     _add_means(found.rows, work, site, layer, estimates)

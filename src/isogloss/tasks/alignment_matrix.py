@@ -58,8 +58,8 @@ def similarity_matrix(vectors: FloatArray, sets: AlignedSets, draws: Draws) -> V
         sets: which items mean the same.
         draws: resamples of the meanings of `sets`.
 
-    Source: Lin et al. 2024, "mPLM-Sim", sec. 3 (there of multi-parallel sentences; here of the
-    meanings that each two varieties share).
+    Source: Lin et al. 2024, "mPLM-Sim" (there of multi-parallel sentences; here of the meanings
+    that each two varieties share).
     """
     v, b = len(sets.varieties), len(draws.counts)
     unit = unit_rows(vectors)
@@ -160,8 +160,14 @@ def distance_estimates(
     return found
 
 
-def source_choice(similarity: VarietySimilarity) -> tuple[list[dict[str, Any]], Estimate | None]:
+def source_choice(
+    similarity: VarietySimilarity, *, seed: int = 0
+) -> tuple[list[dict[str, Any]], Estimate | None]:
     """For each target variety the others by similarity, and how firm the first choice is.
+
+    Args:
+        similarity: of one layer.
+        seed: of the interval, over targets.
 
     Returns:
         A row for each target: 'target', 'source', 'similarity', 'stability' (share of resamples in
@@ -196,7 +202,8 @@ def source_choice(similarity: VarietySimilarity) -> tuple[list[dict[str, Any]], 
     size = min(len(row) for row in firm)
     # Resamples are counted, not drawn again: the interval is over targets.
     means = np.array([row[:size].mean() for row in firm])
-    drawn_targets = np.random.default_rng(0).integers(0, len(means), (200, len(means)))
+    shape = (len(similarity.samples), len(means))
+    drawn_targets = np.random.default_rng(seed).integers(0, len(means), shape)
     estimate = Estimate(
         "source choice stability",
         float(means.mean()),

@@ -15,7 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from isogloss.measures.bootstrap import percentile_interval, resample_counts
-from isogloss.measures.cca import Reduced, cca_samples, leading_directions, pwcca, svcca
+from isogloss.measures.cca import (
+    Reduced,
+    canonical_means,
+    canonical_samples,
+    leading_directions,
+)
 from isogloss.measures.cka import cka_samples, debiased_cka, linear_cka
 from isogloss.measures.halves import random_halves
 from isogloss.measures.mexa import mutual_best
@@ -107,11 +112,13 @@ class _Pair:
     draws: Draws
     neighbours: int
     cca: CcaOptions
+    units: tuple[Doubles, Doubles] | None = None
     cosines: Doubles = field(init=False)
 
     def __post_init__(self) -> None:
         a, b = checked_pair(self.x, self.y)
-        self.cosines = unit_rows(a) @ unit_rows(b).T
+        first, second = self.units or (unit_rows(a), unit_rows(b))
+        self.cosines = first @ second.T
 
     @property
     def n(self) -> int:
@@ -125,6 +132,16 @@ class _Pair:
             leading_directions(side, keep=self.cca.keep, share=share) for side in (self.x, self.y)
         )
         return first, second
+
+    @cached_property
+    def canonical(self) -> tuple[tuple[float, Doubles], tuple[float, Doubles]]:
+        """Value and halves of SVCCA, and of PWCCA: one decomposition serves both."""
+        first, second = self.leading
+        values = canonical_means(first, second)
+        halves = self.draws.halves[:_MOST_CCA_HALVES]
+        # The leading directions are found once; halves resample the items in them.
+        drawn = canonical_samples(first.values, second.values, halves, axes=first.axes)
+        return (values[0], drawn[0]), (values[1], drawn[1])
 
     @cached_property
     def table(self) -> FloatArray:
@@ -199,11 +216,8 @@ def _pwcca(pair: _Pair) -> Iterable[Estimate]:
 
 
 def _canonical(pair: _Pair, name: str, *, weighted: bool) -> Estimate:
-    # The leading directions are found once; halves resample the items in them.
     x, y = (side.values for side in pair.leading)
-    value = (pwcca if weighted else svcca)(pair.x, pair.y, keep=pair.cca.keep, share=pair.cca.share)
-    halves = pair.draws.halves[:_MOST_CCA_HALVES]
-    samples = cca_samples(x, y, halves, weighted=weighted, axes=pair.leading[0].axes)
+    value, samples = pair.canonical[1 if weighted else 0]
     note = ""
     free = x.shape[1] + y.shape[1] - (pair.n - 1)
     if free > 0:
@@ -257,6 +271,7 @@ def pair_estimates(
     neighbours: int = 4,
     cca: CcaOptions | None = None,
     notes: dict[str, str] | None = None,
+    units: tuple[Doubles, Doubles] | None = None,
 ) -> list[Estimate]:
     """Measures of two parallel sides, retrieval always beside the similarities it stands on.
 
@@ -269,6 +284,7 @@ def pair_estimates(
         cca: directions kept.
         notes: when a dict is given, a measure that these vectors do not allow (too few items for
             CCA, say) is left out and the reason put here by its name; without it, it is raised.
+        units: rows of `x` and of `y` at length 1, where they are known from other pairs.
 
     Raises:
         ValueError: a measure is unknown, shapes do not fit, or a row is not finite.
@@ -276,7 +292,8 @@ def pair_estimates(
     unknown = [name for name in measures if name not in PAIR_MEASURES]
     if unknown:
         raise ValueError(f"unknown measure '{unknown[0]}'; known: {', '.join(PAIR_MEASURES)}")
-    pair = _Pair(x, y, draws or make_draws(len(x), resamples=0), neighbours, cca or CcaOptions())
+    drawn = draws or make_draws(len(x), resamples=0)
+    pair = _Pair(x, y, drawn, neighbours, cca or CcaOptions(), units)
     found: list[Estimate] = []
     for name in measures:
         try:

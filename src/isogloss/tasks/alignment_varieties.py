@@ -44,6 +44,8 @@ Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 _LEAST_FAMILIES = 2
+# With the curvature known these reach what 200 reach without, and later ones change no guess.
+_PROBE_STEPS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ def _probe(layer: Layer, options: VarietyOptions, *, centre: bool) -> tuple[Esti
         if len(present) < 2:
             raise ValueError("too few meanings to hold some out of the probe")
         labels = np.searchsorted(present, layer.variety[train])
-        probe = fit_probe(values[train], labels, len(present), least_spread=least)
+        probe = fit_probe(
+            values[train], labels, len(present), least_spread=least, curved=True, steps=_PROBE_STEPS
+        )
         guessed[test] = present[probe.guess(values[test])]
     right = guessed == layer.variety
     counts = np.bincount(layer.variety, minlength=len(layer.names))

@@ -25,6 +25,8 @@ _STEPS = 200
 _HALVINGS = 30
 # Largest entry of the gradient of the mean loss at which the fit is done.
 _FLAT = 1e-5
+# Above this many dimensions the inverse that speeds the fit would cost more than it saves.
+_MOST_CURVED = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +54,8 @@ def fit_probe(
     least_spread: float = 0.0,
     one_scale: bool = False,
     shares: Doubles | None = None,
+    curved: bool = False,
+    steps: int = _STEPS,
 ) -> LinearProbe:
     """Multinomial logistic regression of `labels` on `values`, dimensions scaled to variance 1.
 
@@ -69,12 +73,16 @@ def fit_probe(
         shares: (C,) how large each class is to count, whatever its number of rows; None counts
             rows. In cross-validation each fold lacks other items, and what it lacks would tell
             which classes are judged.
+        curved: begin each step from a bound of the curvature, the same for all classes, instead of
+            a circle: less than half the steps where dimensions go together, to the same minimum.
+            Used up to 512 dimensions.
+        steps: at most; the fit ends where it then is.
 
     Raises:
         ValueError: shapes do not fit, a label is no class, values are not finite, or `penalty` is
             not above 0 (without it separable classes have no solution).
 
-    Source: Nocedal and Wright 2006, algorithm 7.4, with backtracking.
+    Source: Nocedal and Wright 2006, L-BFGS with backtracking; Böhning 1992 for the bound.
     """
     if values.ndim != 2 or not len(values) or labels.shape != (len(values),):
         raise ValueError(
@@ -114,21 +122,37 @@ def fit_probe(
         gradient = np.vstack([x.T @ surplus + penalty * weights, surplus.sum(axis=0)])
         return float(value) / len(x), gradient.ravel() / len(x)
 
-    table = _minimum(loss, np.zeros((x.shape[1] + 1) * classes)).reshape(-1, classes)
+    bound = None
+    if curved and x.shape[1] <= _MOST_CURVED:
+        extended = np.hstack([x, np.ones((len(x), 1))])
+        curvature = (extended.T * (weight / 2)) @ extended
+        curvature[np.arange(x.shape[1]), np.arange(x.shape[1])] += penalty
+        bound = np.asarray(np.linalg.inv(curvature / len(x)), dtype=np.float64)
+    table = _minimum(loss, np.zeros((x.shape[1] + 1) * classes), bound, steps)
+    table = table.reshape(-1, classes)
     return LinearProbe(mean, spread, table[:-1], table[-1])
 
 
-def _minimum(loss: Callable[[Doubles], tuple[float, Doubles]], start: Doubles) -> Doubles:
-    """Where a smooth convex `loss` (value and gradient) is least, by L-BFGS."""
+def _minimum(
+    loss: Callable[[Doubles], tuple[float, Doubles]],
+    start: Doubles,
+    bound: Doubles | None,
+    steps: int,
+) -> Doubles:
+    """Where a smooth convex `loss` (value and gradient) is least, by L-BFGS.
+
+    `bound` (D, D) is the inverse of a bound of the curvature along the first axis of the (D, C)
+    table that the arguments of `loss` are.
+    """
     place, (value, gradient) = start, loss(start)
     moves: list[tuple[Doubles, Doubles]] = []
-    for _ in range(_STEPS):
+    for _ in range(steps):
         if np.abs(gradient).max() < _FLAT:
             break
-        direction = _direction(gradient, moves)
+        direction = _direction(gradient, moves, bound)
         slope = float(direction @ gradient)
         # The first step knows no curvature: a full one along the gradient may be far too long.
-        size = 1.0 if moves else min(1.0, 1 / np.abs(gradient).sum())
+        size = 1.0 if moves or bound is not None else min(1.0, 1 / np.abs(gradient).sum())
         for _ in range(_HALVINGS):
             next_value, next_gradient = loss(place + size * direction)
             if next_value <= value + 1e-4 * size * slope:
@@ -143,7 +167,9 @@ def _minimum(loss: Callable[[Doubles], tuple[float, Doubles]], start: Doubles) -
     return place
 
 
-def _direction(gradient: Doubles, moves: list[tuple[Doubles, Doubles]]) -> Doubles:
+def _direction(
+    gradient: Doubles, moves: list[tuple[Doubles, Doubles]], bound: Doubles | None
+) -> Doubles:
     """Downhill direction from the gradient and recent moves with their changes of gradient."""
     found = -gradient
     shares = []
@@ -151,9 +177,14 @@ def _direction(gradient: Doubles, moves: list[tuple[Doubles, Doubles]]) -> Doubl
         share = (move @ found) / (move @ change)
         shares.append(share)
         found = found - share * change
+    if bound is not None:
+        found = (bound @ found.reshape(len(bound), -1)).ravel()
     if moves:
         move, change = moves[-1]
-        found = found * ((move @ change) / (change @ change))
+        curved = change
+        if bound is not None:
+            curved = (bound @ change.reshape(len(bound), -1)).ravel()
+        found = found * ((move @ change) / (change @ curved))
     for (move, change), share in zip(moves, reversed(shares), strict=True):
         found = found + move * (share - (change @ found) / (move @ change))
     return found

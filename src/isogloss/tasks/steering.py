@@ -87,10 +87,17 @@ class SteeringResult:
         """The row without intervention."""
         return self.rows[0]
 
-    def best(self, method: str) -> SteeringRow | None:
-        """The row of `method` with the greatest share, of equals the one of fewest bits."""
+    def best(self, method: str, *, enough: float = 0.8) -> SteeringRow | None:
+        """Of the rows of `method` with a share of `enough` the one that keeps meaning best.
+
+        That is the sum of its R@1. Where no row has so much, the one with the greatest share; None
+        where there is no row of `method`.
+        """
         rows = [row for row in self.rows if row.method == method]
-        return min(rows, key=lambda row: (-row.share, row.bits or 0.0), default=None)
+        reached = [row for row in rows if row.share >= enough]
+        if reached:
+            return max(reached, key=lambda row: sum(row.retrieval.values()))
+        return max(rows, key=lambda row: row.share, default=None)
 
 
 @dataclass(frozen=True)

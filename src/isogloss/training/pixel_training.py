@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from isogloss.encoders.own_text_files import write_own_text
 from isogloss.encoders.pixel import padded_patches
-from isogloss.encoders.pixel_network import PixelShape, PixelTransformer
+from isogloss.encoders.pixel_network import PixelShape, PixelTransformer, mean_of_real
 from isogloss.encoders.pixel_render import Renderer
 from isogloss.training.objectives.contrastive import info_nce
 from isogloss.training.objectives.text import TextLoss
@@ -124,7 +124,7 @@ class PixelLearner:
             losses = [self._hidden(patches, real, draw) for patches, real in sides]
             total = torch.stack(losses).mean()
             return TextLoss(total, {"masked": total.detach()})
-        vectors = self.network.vectors(sides)
+        vectors = [mean_of_real(self.network(*side)[-1], side[1]) for side in sides]
         total = info_nce(
             vectors[0], vectors[1], pair_names(rows.names), 1.0 / self.options.temperature
         )
