@@ -25,7 +25,7 @@ NOUNS = {
     "varieties": ("isogloss.cli.varieties", "languages and dialects: codes, groups, places"),
     "speech": ("isogloss.cli.speech", "train, transcribe, evaluate and encode speech"),
     "measure": ("isogloss.cli.measure", "how well a model aligns varieties, layer by layer"),
-    "adapt": ("isogloss.cli.adapt", "transforms of a model's vectors: fit, apply, compare; steering"),
+    "adapt": ("isogloss.cli.adapt", "transform vectors, steer models, rebuild vocabularies"),
     "text": ("isogloss.cli.text", "encode, train and vary texts"),
     "study": ("isogloss.cli.study", "published kinds of study, each one command with controls"),
     "search": ("isogloss.cli.search", "build, query, mine, verify and serve a search index"),
