@@ -98,6 +98,24 @@ def test_fit_apply_and_read_what_comes_out(
     assert "items to judge were fitted on" in capsys.readouterr().err
 
 
+def test_vectors_that_stand_on_a_transform_hand_on_what_it_was_fitted_on(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps, manifest = folders
+    first, vectors, second = tmp_path / "t", tmp_path / "v", tmp_path / "u"
+    common = ("--corpus", manifest)
+    ran(capsys, "fit", steps, *common, "--split", "train", "--transform", "zca", "--out", first)
+    ran(capsys, "apply", first, steps, *common, "--out", vectors)
+    told = ran(
+        capsys, "fit", vectors, *common, "--split", "test", "--transform", "unit", "--out", second
+    )
+    assert (told["items"], told["meanings"]) == (80, 40)
+    assert load_transform(second).require_fitted().meanings == {f"m{i}" for i in range(40)}
+    assert main(["adapt", "apply", str(second), str(vectors), "--corpus", str(manifest),
+                 "--unfitted", "--out", str(tmp_path / "w")]) == 1  # fmt: skip
+    assert "was fitted on all items or their meanings" in capsys.readouterr().err
+
+
 def test_apply_undoes(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

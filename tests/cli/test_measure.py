@@ -104,3 +104,13 @@ def test_a_measure_that_was_asked_for_and_cannot_be_is_told(
     assert "not measured: concepts" in capsys.readouterr().err
     assert main([*arguments, "--measures", "gradients"]) == 1
     assert "no language-model loss" in capsys.readouterr().err
+
+
+def test_a_folder_of_vectors_is_no_model(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "vectors"
+    folder.mkdir()
+    (folder / "sequences.json").write_text("{}", encoding="utf-8")
+    assert main(["measure", str(folder), "--corpus", str(manifest), *QUICK]) == 1
+    assert "use isogloss adapt compare" in capsys.readouterr().err

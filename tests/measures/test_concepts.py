@@ -67,3 +67,21 @@ def test_thresholds_out_of_range() -> None:
             colap(np.zeros(3, int), np.zeros(3, bool), **wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected"):
         colap(np.zeros(3, int), np.zeros(2, bool))
+
+
+def test_matches_are_those_counted_one_by_one() -> None:
+    rng = np.random.default_rng(2)
+    words = "abcdefghij"
+    source = [(int(rng.integers(5)), words[rng.integers(10)]) for _ in range(60)]
+    target = [(int(rng.integers(6)) * 3, words[rng.integers(10)].upper()) for _ in range(40)]
+    lexicon = {
+        word: frozenset(words[i].upper() for i in rng.integers(0, 10, 2)) for word in words[:8]
+    }
+    shares, sizes, _ = concept_matches(source, target, lexicon)
+    for i, one in enumerate(sorted({cluster for cluster, _ in source})):
+        types = {word for cluster, word in source if cluster == one}
+        assert sizes[i] == len(types)
+        for j, other in enumerate(sorted({cluster for cluster, _ in target})):
+            there = {word for cluster, word in target if cluster == other}
+            found = sum(bool(lexicon.get(word, frozenset()) & there) for word in types)
+            assert shares[i, j] == found / len(types)

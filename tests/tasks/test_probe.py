@@ -185,6 +185,26 @@ def test_the_classifier_is_that_of_another_program() -> None:
     np.testing.assert_allclose(probe.bias - probe.bias.mean(), [1.2926, 0.7772, -2.0698], atol=2e-3)
 
 
+def test_a_bound_of_the_curvature_leads_to_the_same_minimum_sooner() -> None:
+    rng = np.random.default_rng(5)
+    # Dimensions that go together, so that a circle is a bad guess of the curvature.
+    mixed = (
+        rng.standard_normal((6, 6)) @ np.diag([9, 5, 2, 1, 0.3, 0.1]) @ rng.standard_normal((6, 6))
+    )
+    values = (rng.standard_normal((300, 6)) @ mixed).astype(np.float32)
+    labels = (values[:, :3] + 5 * rng.standard_normal((300, 3))).argmax(axis=1)
+    exact = fit_probe(values, labels, 3, steps=2000)
+    np.testing.assert_allclose(
+        fit_probe(values, labels, 3, curved=True, steps=2000).weights, exact.weights, atol=0.02
+    )
+
+    def off(**options: bool) -> float:
+        found = fit_probe(values, labels, 3, steps=15, **options)  # type: ignore[arg-type]
+        return float(np.abs(found.weights - exact.weights).max())
+
+    assert off(curved=True) < off()
+
+
 def test_the_classifier_on_hard_input() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 20)

@@ -37,6 +37,8 @@ CURVES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 _DPI = 150
 _COLUMNS = 3
+# Of names beside points, in points.
+_LABEL_SIZE = 8
 
 
 def write_alignment_pictures(
@@ -112,7 +114,8 @@ def _layers(result: AlignmentResult) -> Any | None:
         axis.set_title(title if site in ("residual", "gradients") else f"{title} ({site})",
                        fontsize=9)  # fmt: skip
         # From 0: a curve must not look steep for want of an origin.
-        axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+        low, high = min(0.0, axis.get_ylim()[0]), axis.get_ylim()[1]
+        axis.set_ylim(low, high + 0.04 * (high - low))
         axis.set_xlabel("layer", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -137,6 +140,7 @@ def _map(result: AlignmentResult, map_of: MapKind) -> Any | None:
     )  # fmt: skip
     # Distances mean something, so both directions have one scale.
     figure.axes[0].set_aspect("equal", adjustable="datalim")
+    _name_points(figure, found["names"], np.array(found["places"]))
     return figure
 
 
@@ -159,6 +163,7 @@ def _globe(result: AlignmentResult, site: str, layer: int) -> Any | None:
         if row["target"] in known and row["source"] in known:
             ends = np.array([known[row["target"]], known[row["source"]]])
             axis.plot(ends[:, 0], ends[:, 1], color="grey", linewidth=0.8, zorder=0)
+    _name_points(figure, names, np.array([known[name] for name in names]))
     return figure
 
 
@@ -174,13 +179,58 @@ def _points(
             places[own, 0], places[own, 1], s=28, color=f"C{number % 10}",
             marker="osD^v"[number // 10 % 5], label=_plain(group),
         )  # fmt: skip
-    for name, (x, y) in zip(names, places, strict=True):
-        axis.annotate(_plain(name), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8)
     axis.set_title(title, fontsize=10)
     axis.set_xlabel(label, fontsize=8)
     axis.tick_params(labelsize=8)
     axis.legend(fontsize=7)
+    # Room for names beside the outermost points.
+    axis.margins(0.12)
     return figure
+
+
+def _name_points(figure: Any, names: Sequence[str], places: Any) -> None:
+    """Write every name beside its point, where it covers neither a point nor another name.
+
+    Near points (one language in two standards) would be written over each other: places around
+    the point are tried, then the same farther off, joined to the point by a line.
+    """
+    axis = figure.axes[0]
+    # Only now it is known where points lie on the picture, in points of 1/72 inch.
+    figure.draw_without_rendering()
+    spots = axis.transData.transform(places) * 72 / figure.dpi
+    taken = [(x - 3.5, y - 3.5, x + 3.5, y + 3.5) for x, y in spots]
+    box = axis.get_legend().get_window_extent()
+    taken.append(tuple(edge * 72 / figure.dpi for edge in box.extents))
+    inside = [edge * 72 / figure.dpi for edge in axis.get_window_extent().extents]
+    for name, place, (x, y) in zip(names, places, spots, strict=True):
+        width, height = 0.62 * _LABEL_SIZE * len(name), 1.15 * _LABEL_SIZE
+        best, least = (4.0, 3.0, 0.0), np.inf
+        for off in (0.0, 12.0, 24.0):
+            for dx, dy in (
+                (4 + off, 3 + off), (4 + off, -height - off), (-width - 4 - off, 3 + off),
+                (-width - 4 - off, -height - off), (-width / 2, 5 + off),
+                (-width / 2, -height - 5 - off), (6 + off, -height / 2),
+                (-width - 6 - off, -height / 2),
+            ):  # fmt: skip
+                own = (x + dx, y + dy, x + dx + width, y + dy + height)
+                covered = sum(_shared_area(own, other) for other in taken)
+                covered += width * height - _shared_area(own, tuple(inside))
+                if covered < least - 1e-6:
+                    best, least = (dx, dy, off), covered
+        dx, dy, off = best
+        taken.append((x + dx, y + dy, x + dx + width, y + dy + height))
+        line = {"arrowstyle": "-", "color": "grey", "linewidth": 0.6} if off else None
+        axis.annotate(
+            _plain(name), place, xytext=(dx, dy), textcoords="offset points",
+            fontsize=_LABEL_SIZE, arrowprops=line,
+        )  # fmt: skip
+
+
+def _shared_area(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """The area that two boxes (left, bottom, right, top) have in common."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    return max(wide, 0.0) * max(high, 0.0)
 
 
 def _tree(result: AlignmentResult) -> Any | None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isogloss._files import write_json
 from isogloss.bench.alignment_page import write_alignment_page
 from isogloss.bench.alignment_pictures import write_alignment_pictures
 from isogloss.encoders import load_encoder
+from isogloss.errors import IsoglossError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from isogloss.bench.alignment_pictures import MapKind
     from isogloss.tasks.alignment import Alignment
     from isogloss.tasks.alignment_result import AlignmentResult
@@ -49,7 +49,16 @@ def run_alignment(
 
     Returns:
         What was found, and the files written.
+
+    Raises:
+        IsoglossError: `model` is a folder of vectors; or as `Alignment.measure`.
     """
+    if (Path(model) / "sequences.json").is_file():
+        # The items that its transform was fitted on are known there, and refused.
+        raise IsoglossError(
+            f"{model} is a folder of vectors, and a model is measured; to judge vectors use "
+            "isogloss adapt compare, to measure a model after a transform --transform"
+        )
     encoder = load_encoder(model, device=device)
     takes_text = bool(getattr(encoder, "takes_text", False))
     name = default_floor(takes_text) if floor == "auto" else floor

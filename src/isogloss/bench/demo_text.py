@@ -63,7 +63,7 @@ _LM_VARIETIES = ("eng", "deu", "spa")
 # Below this a machine's own catalogues are too few, and packages are fetched.
 _LEAST_TEST_MEANINGS = {("srp", "srp-latn"): 100, ("eng", "deu"): 400}
 # Steps for each minute; the contrast counts twice, since its control takes about as long.
-_STEPS_A_MINUTE = {"mlm": 80.0, "encoder": 22.0, "lm": 30.0}
+_STEPS_A_MINUTE = {"mlm": 60.0, "encoder": 16.5, "lm": 22.5}
 # Meanings kept of each split: those that most varieties have.
 _MOST_MEANINGS = {"train": 8000, "dev": 400, "test": 1000}
 _DIALECT_DATA = "sib200"

@@ -54,7 +54,7 @@ def add_apply(verbs: argparse._SubParsersAction[Any]) -> None:
 def _apply(args: argparse.Namespace) -> int:
     if args.steps and args.pool != "mean":
         raise WrongUsageError("--pool says how steps become a vector; --steps keeps them")
-    from isogloss.adapt.folders import join_fitted, write_folder
+    from isogloss.adapt.folders import fitted_for, join_fitted, write_folder
     from isogloss.adapt.model_vectors import STEPS, encode_model
     from isogloss.adapt.store import load_transform
     from isogloss.corpora.jsonl import read_corpus
@@ -63,8 +63,9 @@ def _apply(args: argparse.Namespace) -> int:
     fitted = transform.require_fitted()
     items = items_of(read_corpus(args.corpus), args.split, args.varieties)
     if args.unfitted:
-        known = fitted.meanings
-        items = [i for i in items if i.id not in fitted.ids and i.meaning not in known]
+        # A folder of vectors may stand on a transform of its own.
+        known = join_fitted(fitted, fitted_for(Path(args.model)))
+        items = [i for i in items if i.id not in known.ids and i.meaning not in known.meanings]
         if not items:
             raise ValueError(f"{args.transform} was fitted on all items or their meanings")
     found = encode_model(
@@ -77,17 +78,13 @@ def _apply(args: argparse.Namespace) -> int:
     )[0]
     change = transform.inverse if args.inverse else transform.transform
     changed = change(found.vectors, varieties=found.varieties)
-    write_folder(
-        changed,
-        args.out,
-        fitted=join_fitted(fitted, found.fitted),
-        signed=transform.signed(),
-    )
+    known = join_fitted(fitted, found.fitted)
+    write_folder(changed, args.out, fitted=known, signed=transform.signed())
     told: dict[str, object] = {
         "out": str(args.out),
         "transform": transform.signed(),
         "items": len(changed),
-        "fitted on": sum(id_ in fitted.ids for id_ in changed.ids),
+        "fitted on": sum(id_ in known.ids for id_ in changed.ids),
         "rows": len(changed.values),
         "dimensions": int(changed.values.shape[1]),
         "made_by": changed.made_by,

@@ -68,6 +68,7 @@ def _fit(args: argparse.Namespace) -> int:
         raise WrongUsageError("--seed draws the meanings of --share; name one")
     if args.on == "steps" and args.pool != "mean":
         raise WrongUsageError("--pool says how steps become a vector; --on steps keeps them")
+    from isogloss.adapt.folders import join_fitted
     from isogloss.adapt.model_vectors import STEPS, encode_model
     from isogloss.adapt.registry import make_transform
     from isogloss.corpora.jsonl import read_corpus
@@ -83,6 +84,8 @@ def _fit(args: argparse.Namespace) -> int:
         cache=args.cache,
     )[0]
     transform.fit(found.vectors, varieties=found.varieties, meanings=found.meanings)
+    # Vectors of a folder may themselves stand on items, which are then not fit to judge on either.
+    transform.fitted_ = join_fitted(transform.require_fitted(), found.fitted)
     transform.save(args.out)
     fitted = transform.require_fitted()
     told: dict[str, object] = {

@@ -299,7 +299,7 @@ def _check_memory(vectors: Mapping[int, FloatArray], items: int, most_gib: float
     if size > most_gib:
         widths = {array.shape[1] for array in vectors.values()}
         raise IsoglossError(
-            f"{items} items at {len(vectors)} layers of {max(widths)} dimensions take {size:.1f} "
+            f"{items} items at {len(vectors)} layers of {max(widths)} dimensions take {size:.2g} "
             f"GiB, more than the {most_gib:g} allowed; measure fewer items (--items), fewer layers "
             "(--layers), or allow more (--memory)"
         )

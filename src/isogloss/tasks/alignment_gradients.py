@@ -117,6 +117,10 @@ def block_gradients(
         # RoBERTa's positions begin at 2.
         model.max_tokens = min(model.max_tokens, int(positions) - 2)
     blocks = list(model.blocks)
+    # Embeddings and head are the largest weights of a small model, and no gradient of them is kept.
+    model.requires_grad_(False)
+    for block in blocks:
+        block.requires_grad_(True)
     found: dict[int, list[FloatArray]] = {number: [] for number in range(1, len(blocks) + 1)}
     signs: dict[int, Any] = {}
     bar = with_progress(items, "gradients", total=len(items)) if progress else items
@@ -190,8 +194,9 @@ def _sketched(
         return whole
     if number not in signs:
         generator = torch.Generator().manual_seed(options.seed * 1009 + number)
-        signs[number] = torch.randint(0, 2, (len(flat),), generator=generator, dtype=torch.int8)
-    signed = torch.where(signs[number].bool(), flat, -flat)
+        drawn = torch.randint(0, 2, (len(flat),), generator=generator, dtype=torch.int8)
+        signs[number] = drawn.bool()
+    signed = torch.where(signs[number], flat, -flat)
     short = -len(signed) % size
     padded = torch.cat([signed, torch.zeros(short)])
     summed: FloatArray = padded.reshape(-1, size).sum(dim=0).numpy().astype(np.float32)
