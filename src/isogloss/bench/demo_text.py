@@ -64,6 +64,21 @@ _LM_VARIETIES = ("eng", "deu", "spa")
 _LEAST_TEST_MEANINGS = {("srp", "srp-latn"): 100, ("eng", "deu"): 400}
 # Steps for each minute; the contrast counts twice, since its control takes about as long.
 _STEPS_A_MINUTE = {"mlm": 60.0, "encoder": 16.5, "lm": 22.5}
+# Those that take seconds; the rest (words, concepts, canonical correlations, neutrality, gradients)
+# is for `isogloss measure`.
+_MEASURES = (
+    "retrieval",
+    "xsim",
+    "separation",
+    "mexa",
+    "anc",
+    "cka",
+    "debiased-cka",
+    "rsa",
+    "identification",
+    "isotropy",
+    "similarity",
+)
 # Meanings kept of each split: those that most varieties have.
 _MOST_MEANINGS = {"train": 8000, "dev": 400, "test": 1000}
 _DIALECT_DATA = "sib200"
@@ -84,7 +99,7 @@ class TextDemoConfig:
 
     minutes: float = 15.0
     varieties: tuple[str, ...] = DEMO_VARIETIES
-    items: int = 300
+    items: int = 200
     seed: int = 0
     catalogues: Path | None = None
 
@@ -338,7 +353,9 @@ def _measured(
     scripts: dict[str, dict[str, float]] = {}
     for kind, name in names.items():
         encoder = load_encoder(name)
-        on_dev = dataclasses.replace(quick, split="dev", bootstrap=0).measure(corpus, encoder)
+        on_dev = dataclasses.replace(quick, split="dev", pairs="auto", bootstrap=0).measure(
+            corpus, encoder
+        )
         layers[kind] = on_dev.chosen_layer["residual"]
         # The layers of the trained model are all looked at below.
         found = dataclasses.replace(quick, split="test", layers=(layers[kind],)).measure(
@@ -349,6 +366,7 @@ def _measured(
     summary["layers_chosen_on_dev"] = layers
     summary["srp_srp_latn"] = {kind: value for kind, value in scripts.items() if value}
     whole = Alignment(
+        measures=_MEASURES,
         varieties=config.varieties,
         split="test",
         items=config.items,

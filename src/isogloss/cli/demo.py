@@ -59,7 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--sentences", type=int, metavar="N", help="training sentences of each variety"
     )
     parser.add_argument(
-        "--test-sentences", type=int, metavar="N", help="in every variety; 100, with --text 300"
+        "--test-sentences", type=int, metavar="N", help="in every variety; 100, with --text 200"
     )
     parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="of sentences, voices and weights; 1"
@@ -130,7 +130,7 @@ def _demo_of_text(args: argparse.Namespace) -> int:
         config = TextDemoConfig(
             minutes=args.minutes,
             varieties=_codes(args.varieties) if args.varieties else DEMO_VARIETIES,
-            items=300 if args.test_sentences is None else args.test_sentences,
+            items=200 if args.test_sentences is None else args.test_sentences,
             seed=args.seed,
             catalogues=args.catalogues,
         )
