@@ -139,6 +139,27 @@ def test_what_was_fitted_on_is_not_judged() -> None:
     center.refuse_fitted(["new"], [None])
 
 
+@pytest.mark.parametrize(
+    ("spec", "advice"),
+    [
+        ("center", "it too, or choose unseen=pooled or unseen=keep"),
+        ("iterative", "it too, or choose unseen=pooled or unseen=keep"),
+        ("lda", "it too, or choose unseen=keep"),
+        ("ot", "it too, or choose unseen=keep"),
+        ("ot:target=aaa", "it too, or choose unseen=pooled or unseen=keep"),
+        ("cca:space=canonical", "it too"),
+    ],
+)
+def test_the_error_about_a_variety_names_only_ways_that_there_are(spec: str, advice: str) -> None:
+    rows = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
+    ids, names = tuple(map(str, range(20))), ["aaa", "bbb"] * 10
+    one = make_transform(spec).fit(
+        Vectors(ids, rows), varieties=names, meanings=[f"m{i // 2}" for i in range(20)]
+    )
+    with pytest.raises(UnseenVariety, match=f"{advice}$"):
+        one.transform(Vectors(("x",), rows[:1]), varieties=["zzz"])
+
+
 def test_an_unseen_variety_is_an_error_or_falls_back_as_asked() -> None:
     data = made({"a": meant(4, 2), "b": meant(4, 2) + 3})
     new = Vectors(("n",), np.zeros((1, 2), np.float32))

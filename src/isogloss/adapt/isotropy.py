@@ -19,6 +19,7 @@ from isogloss.adapt.transform import (
     Unseen,
     UnseenVariety,
     check_choice,
+    unseen_ways,
 )
 from isogloss.errors import MissingExtra
 
@@ -145,7 +146,7 @@ class ClusterIsotropy(FittedTransform):
                 return rows
             raise UnseenVariety(
                 f"'{self.spec}' was fitted on {', '.join(sorted(self.centres_))}, and not on "
-                f"variety '{variety}'; fit on items of it too, or choose unseen=pooled"
+                f"variety '{variety}'; fit on items of it too{unseen_ways(self)}"
             )
         labels = _nearest(rows, self.centres_[name])
         centred = rows - self.means_[name][labels]

@@ -9,7 +9,15 @@ import numpy as np
 
 from isogloss.adapt.center import check_unseen, unit_rows
 from isogloss.adapt.rows import POOLED, Rows
-from isogloss.adapt.transform import PER, UNSEEN, FittedTransform, Per, Unseen, UnseenVariety
+from isogloss.adapt.transform import (
+    PER,
+    UNSEEN,
+    FittedTransform,
+    Per,
+    Unseen,
+    UnseenVariety,
+    unseen_ways,
+)
 from isogloss.adapt.transform import check_choice as _check_choice
 
 if TYPE_CHECKING:
@@ -90,7 +98,7 @@ class IterativeNormalization(FittedTransform):
                 return rows
             raise UnseenVariety(
                 f"'{self.spec}' was fitted on {', '.join(sorted(self.means_))}, and not on variety "
-                f"'{variety}'; fit on items of it too, or choose unseen=pooled"
+                f"'{variety}'; fit on items of it too{unseen_ways(self)}"
             )
         for mean in self.means_[name]:
             rows = unit_rows(rows) - mean

@@ -40,6 +40,7 @@ __all__ = [
     "UnseenVariety",
     "check_choice",
     "refuse_fitted",
+    "unseen_ways",
 ]
 
 V = TypeVar("V", bound=Vectors | Sequences)
@@ -317,7 +318,7 @@ class AffineTransform(FittedTransform):
         known = ", ".join(sorted(self.maps_))
         raise UnseenVariety(
             f"'{self.spec}' was fitted on {known}, and not on variety '{variety}'; fit on items of "
-            "it too, or choose unseen=pooled or unseen=keep"
+            f"it too{unseen_ways(self)}"
         )
 
     def change(self, rows: Doubles, variety: str) -> Doubles:
@@ -357,6 +358,19 @@ def refuse_fitted(
 ) -> None:
     """Nothing, when `transform` was fitted on none of the items; see `Fitted.refuse`."""
     transform.refuse_fitted(ids, meanings)
+
+
+def unseen_ways(transform: FittedTransform) -> str:
+    """The values of `unseen` that would take other varieties, as the end of a message."""
+    ways = []
+    for way in UNSEEN[1:]:
+        try:
+            # Not every transform has both, nor with all its other options.
+            dataclasses.replace(transform, unseen=way)
+        except (TypeError, ValueError):
+            continue
+        ways.append(f"unseen={way}")
+    return f", or choose {' or '.join(ways)}" if ways else ""
 
 
 def check_choice(transform: FittedTransform, **allowed: Sequence[object]) -> None:

@@ -90,7 +90,7 @@ def _best_table(result: AlignmentResult, site: str) -> str:
         chosen = _at(result, name, site, result.chosen_layer.get(site))
         floor = None if result.floor is None else result.floor.best(name, "residual")
         known = explained(name)
-        note = f"<small>{escape(best.note)}</small>" if best.note else ""
+        note = f"<small>Here: {escape(best.note)}.</small>" if best.note else ""
         body.append(
             f'<tr><th scope="row">{escape(name)}</th><td>{best.layer}</td>'
             f"<td>{best.value:.3f} <small>{escape(_between(best))}</small></td>"
@@ -101,8 +101,9 @@ def _best_table(result: AlignmentResult, site: str) -> str:
         )
     heads = "".join(
         f'<th scope="col">{text}</th>'
-        for text in ("number", "best layer", "there", "at the chosen layer", "floor", "what it is")
+        for text in ("number", "best layer", "there", "at the chosen layer", "floor")
     )
+    heads += '<th scope="col" class="words">what it is</th>'
     return (
         f"<h2>Numbers at site {escape(site)}</h2>"
         '<div class="scroll"><table class="plain"><caption>Mean over pairs of varieties, with '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isogloss.encoders.features import needs_device
 from isogloss.encoders.hf_checkpoint import CONFIG, read_json, source_of
 from isogloss.encoders.hf_families import FAMILIES
 from isogloss.encoders.options import refuse_unknown
@@ -27,6 +28,7 @@ def load(
         ValueError, IsoglossError, MissingExtra: as `hf.load` and `hf_text.load`.
         UnknownName: no such option, or the checkpoint is of a speech model, which has none.
     """
+    needs_device(device)  # before anything is fetched
     if is_text(argument):
         from isogloss.encoders import hf_text
 
@@ -51,6 +53,7 @@ def is_text(argument: str) -> bool:
     if not argument:
         return False
     try:
+        import transformers  # noqa: F401  (its parts may be there without it)
         from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
     except ImportError as error:
         raise MissingExtra("hf", "transformers") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import unicodedata
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from isogloss.errors import MissingExtra
@@ -58,6 +60,8 @@ def train_tokenizer(
     except ImportError as error:
         package = "transformers" if error.name == "transformers" else "tokenizers"
         raise MissingExtra("text", package) from error
+    texts = list(texts)
+    alphabet = _alphabet(texts, max(1, (pieces - 261) // 2))
     # Merges that are equally frequent must not depend on the order in which threads finish.
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -75,8 +79,9 @@ def train_tokenizer(
         trainer = trainers.BpeTrainer(
             vocab_size=pieces,
             special_tokens=[*SPECIAL.values(), *own],
-            initial_alphabet=[_SPACE],
-            limit_alphabet=max(1, (pieces - 261) // 2),
+            # Left to itself it cuts characters of equal frequency off by chance.
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
             show_progress=False,
         )
         made.train_from_iterator(texts, trainer)
@@ -102,6 +107,16 @@ def train_tokenizer(
     return PreTrainedTokenizerFast(
         tokenizer_object=made, model_max_length=max_tokens, padding_side="right", **roles
     )
+
+
+def _alphabet(texts: list[str], most: int) -> list[str]:
+    """The most frequent characters, the space's sign always; of equal ones the lower code point."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(unicodedata.normalize("NFC", text))
+    counts = Counter({c: n for c, n in counts.items() if not c.isspace() and c != _SPACE})
+    ranked = sorted(counts, key=lambda c: (-counts[c], c))
+    return [_SPACE, *ranked[: most - 1]]
 
 
 def kept_tokenizer(
