@@ -76,7 +76,11 @@ def test_silence_is_the_floor() -> None:
 @given(count=st.integers(400, 4000), gain=st.floats(0.1, 10.0))
 def test_gain_shifts_log_energies(count: int, gain: float) -> None:
     samples = sound("noise", count)
-    shift = fbank(samples * np.float32(gain)) - fbank(samples)
+    before, after = fbank(samples), fbank(samples * np.float32(gain))
+    # A band 9 nats below its frame's loudest is the rounding of the others.
+    told = before > before.amax(dim=1, keepdim=True) - 9
+    assert told.float().mean() > 0.5
+    shift = (after - before)[told]
     torch.testing.assert_close(shift, torch.full_like(shift, 2 * math.log(gain)), atol=5e-3, rtol=0)
 
 
