@@ -364,9 +364,10 @@ def unseen_ways(transform: FittedTransform) -> str:
     """The values of `unseen` that would take other varieties, as the end of a message."""
     ways = []
     for way in UNSEEN[1:]:
+        option: dict[str, Any] = {"unseen": way}
         try:
             # Not every transform has both, nor with all its other options.
-            dataclasses.replace(transform, unseen=way)
+            dataclasses.replace(transform, **option)
         except (TypeError, ValueError):
             continue
         ways.append(f"unseen={way}")
