@@ -15,6 +15,7 @@ from isogloss.errors import MissingExtra
 from isogloss.scores import edit_similarity
 from isogloss.scores.sentence_path import block_shapes, monotone_path, windows_around
 from isogloss.tasks.text_floors import LONGEST, plain
+from isogloss.tasks.token_differences import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,8 +117,8 @@ class VectorBlocks:
         sampled: int = 100,
         seed: int = 0,
     ) -> None:
-        self._first = [_unit(table) for table in first]
-        self._second = [_unit(table) for table in second]
+        self._first = [unit_rows(table) for table in first]
+        self._second = [unit_rows(table) for table in second]
         self._sampled, self._seed = sampled, seed
         rng = np.random.default_rng(seed)
         drawn_first = _drawn(self._first[0], sampled, rng)
@@ -284,12 +285,6 @@ def _doubled(path: Sequence[Block], rows: int, columns: int) -> list[Block]:
 
 def _paired_sums(table: FloatArray) -> FloatArray:
     found: FloatArray = np.add.reduceat(table, np.arange(0, len(table), 2), axis=0)
-    return found
-
-
-def _unit(table: FloatArray) -> FloatArray:
-    norms = np.linalg.norm(table, axis=1, keepdims=True)
-    found: FloatArray = np.divide(table, norms, out=np.zeros_like(table), where=norms > 0)
     return found
 
 

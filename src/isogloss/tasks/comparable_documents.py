@@ -22,6 +22,7 @@ from isogloss.tasks.comparison import at_layer
 from isogloss.tasks.divergence_ranker import best_threshold
 from isogloss.tasks.ngram_floor import ngram_scores
 from isogloss.tasks.sentences import as_read, place_of, reader_of, usable, vectors_of
+from isogloss.tasks.token_differences import unit_rows
 from isogloss.types import Measurement
 
 if TYPE_CHECKING:
@@ -285,8 +286,4 @@ def _f1_of(sums: Scores) -> Scores:
 
 
 def _cosines(first: FloatArray, second: FloatArray) -> Scores:
-    units = []
-    for table in (first, second):
-        norms = np.linalg.norm(table, axis=1, keepdims=True)
-        units.append(np.divide(table, norms, out=np.zeros_like(table), where=norms > 0))
-    return np.asarray(units[0] @ units[1].T, dtype=np.float64)
+    return np.asarray(unit_rows(first) @ unit_rows(second).T, dtype=np.float64)

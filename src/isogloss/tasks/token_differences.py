@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from isogloss.types import Encoder, FloatArray, Item, Sequences
 
-__all__ = ["best_cosines", "item_tokens", "spelling_differences", "token_vectors"]
+__all__ = ["best_cosines", "item_tokens", "spelling_differences", "token_vectors", "unit_rows"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -87,7 +87,7 @@ def best_cosines(first: FloatArray, second: FloatArray) -> tuple[Floats, Floats]
 
     Source: the score of RSD's diff_align is one minus this (Vamvas and Sennrich 2023).
     """
-    table = _unit(first) @ _unit(second).T
+    table = unit_rows(first) @ unit_rows(second).T
     return table.max(axis=1).astype(np.float64), table.max(axis=0).astype(np.float64)
 
 
@@ -110,7 +110,8 @@ def _rows(pooled: Sequences, number: int, count: int) -> FloatArray:
     return found
 
 
-def _unit(rows: FloatArray) -> FloatArray:
+def unit_rows(rows: FloatArray) -> FloatArray:
+    """(N, D) rows of length 1; a row of zeros stays."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     found: FloatArray = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
     return found
