@@ -126,7 +126,9 @@ def run_encoder(
             done = _Done({"task": task.task, "show": list(task.show), "left_out": reason})
             state = "left out"
         took = time.monotonic() - began
-        seconds[task.name] = round(took, 3)
+        if state == "done":
+            # What is left out is asked again by the next run: its time is no cost of the result.
+            seconds[task.name] = round(took, 3)
         result = replace(
             result,
             **done.sections,

@@ -53,7 +53,7 @@ class RunResult:
         layers: for each layer its number, label, and measurements by name.
         transcription: measurements of `Transcription`, the first over all items.
         examples: chosen queries with what they found and similarity maps (see `examples.py`).
-        seconds: wall time by stage.
+        seconds: wall time by stage; none of a task that was left out.
         versions: of isogloss and what it computed with.
         tasks: for each task that is done, by its name in the suite, its entry (see `entries.py`).
     """

@@ -5,15 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.adapt_options import (
-    MODEL_HELP,
-    add_adapt_verb,
-    add_encoding_options,
-    items_of,
-    talk_of_left_out,
-)
-from isogloss.cli.speech_options import WrongUsageError
+from isogloss.cli.adapt_options import MODEL_HELP, add_encoding_options, items_of, talk_of_left_out
 from isogloss.cli.tables import print_json, print_table
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +17,7 @@ __all__ = ["add_apply"]
 
 def add_apply(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `adapt apply`."""
-    parser = add_adapt_verb(
+    parser = add_verb(
         verbs,
         "apply",
         _apply,

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.adapt_options import (
     MODEL_HELP,
-    add_adapt_verb,
     add_encoding_options,
     comma_numbers,
     items_of,
     share,
     talk_of_left_out,
 )
-from isogloss.cli.speech_options import WrongUsageError, at_least
+from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     from isogloss.adapt.compare import ComparedTransform, Comparison
@@ -26,7 +26,7 @@ __all__ = ["add_compare"]
 
 def add_compare(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `adapt compare`."""
-    parser = add_adapt_verb(
+    parser = add_verb(
         verbs,
         "compare",
         _compare,

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.adapt_options import (
     MODEL_HELP,
-    add_adapt_verb,
     add_encoding_options,
     items_of,
     share,
     talk_of_left_out,
 )
-from isogloss.cli.speech_options import WrongUsageError
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -26,7 +25,7 @@ __all__ = ["add_fit"]
 
 def add_fit(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `adapt fit`."""
-    parser = add_adapt_verb(
+    parser = add_verb(
         verbs,
         "fit",
         _fit,

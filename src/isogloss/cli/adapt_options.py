@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from isogloss.cli.corpus_options import add_verb
-from isogloss.cli.speech_options import WrongUsageError
 from isogloss.cli.tables import talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from isogloss.types import Corpus, Item
 
 __all__ = [
-    "add_adapt_verb",
     "add_encoding_options",
     "comma_numbers",
     "items_of",
@@ -25,25 +22,6 @@ __all__ = [
 ]
 
 MODEL_HELP = "hf:FOLDER, own:FOLDER, ngram:, ..., or a folder of encoded items"
-
-
-def add_adapt_verb(
-    verbs: argparse._SubParsersAction[Any],
-    name: str,
-    handler: Callable[[argparse.Namespace], int],
-    summary: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    """A verb whose help ends in `example`; wrong usage found by the handler is exit code 2."""
-
-    def guarded(args: argparse.Namespace) -> int:
-        try:
-            return handler(args)
-        except WrongUsageError as error:
-            talk(f"isogloss adapt {name}: error: {error}")
-            return 2
-
-    return add_verb(verbs, name, guarded, summary, example)
 
 
 def add_encoding_options(parser: argparse.ArgumentParser) -> None:

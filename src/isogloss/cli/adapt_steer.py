@@ -6,9 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.adapt_options import add_adapt_verb, comma_numbers
-from isogloss.cli.speech_options import WrongUsageError, at_least
+from isogloss.cli.adapt_options import comma_numbers
+from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +24,7 @@ _METHODS = ("mean-shift", "lda", "shifcon", "experts")
 
 def add_steer(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `adapt steer`."""
-    parser = add_adapt_verb(
+    parser = add_verb(
         verbs,
         "steer",
         _steer,

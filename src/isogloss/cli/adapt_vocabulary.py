@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.adapt_options import add_adapt_verb
-from isogloss.cli.speech_options import WrongUsageError, at_least
+from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +24,7 @@ _INITS = ("random", "copy", "fvt", "clp", "clp-softmax", "sava", "sava-orthogona
 
 def add_vocabulary(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `adapt vocabulary`."""
-    parser = add_adapt_verb(
+    parser = add_verb(
         verbs,
         "vocabulary",
         _vocabulary,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.corpus_check import add_check
 from isogloss.cli.corpus_formats import add_convert, add_prepare, add_readers
-from isogloss.cli.corpus_options import add_table_options, add_verb, varieties_table
+from isogloss.cli.corpus_options import add_table_options, varieties_table
 from isogloss.cli.corpus_speak import add_speak
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import add_verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

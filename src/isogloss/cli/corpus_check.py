@@ -6,8 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.corpus_options import add_table_options, add_verb, varieties_table
+from isogloss.cli.corpus_options import add_table_options, varieties_table
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import add_verb
 
 if TYPE_CHECKING:
     import argparse

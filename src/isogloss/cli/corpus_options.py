@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import argparse
 
     from isogloss.varieties import VarietyTable
 
-__all__ = ["add_table_options", "add_verb", "varieties_table"]
-
-
-def add_verb(
-    verbs: argparse._SubParsersAction[Any],
-    name: str,
-    handler: Callable[[argparse.Namespace], int],
-    summary: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    """A parser for the verb `name` whose help ends with an example."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n{example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(handler=handler)
-    return parser
+__all__ = ["add_table_options", "varieties_table"]
 
 
 def add_table_options(parser: argparse.ArgumentParser, *, varieties: bool = True) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.corpus_options import add_verb
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import add_verb
 
 if TYPE_CHECKING:
     import argparse

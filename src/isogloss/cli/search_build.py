@@ -12,9 +12,10 @@ from isogloss.cli.search_options import (
     index_place,
     talk_of_skipped,
 )
-from isogloss.cli.speech_options import WrongUsageError, at_least
+from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table
 from isogloss.cli.text_options import items_for
+from isogloss.cli.verbs import WrongUsageError
 
 if TYPE_CHECKING:
     import argparse

@@ -12,9 +12,9 @@ from isogloss.cli.search_options import (
     add_json_option,
     printable,
 )
-from isogloss.cli.speech_options import WrongUsageError
 from isogloss.cli.tables import print_json, print_table, talk
 from isogloss.cli.text_options import items_for
+from isogloss.cli.verbs import WrongUsageError
 
 if TYPE_CHECKING:
     import argparse

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.corpus_options import add_verb
-from isogloss.cli.speech_options import WrongUsageError
 from isogloss.cli.tables import talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -37,15 +36,7 @@ def add_index_verb(
     index: bool = True,
 ) -> argparse.ArgumentParser:
     """A verb whose help ends in `example`; with `index` its first argument is an index."""
-
-    def guarded(args: argparse.Namespace) -> int:
-        try:
-            return handler(args)
-        except WrongUsageError as error:
-            talk(f"isogloss search {name}: error: {error}")
-            return 2
-
-    parser = add_verb(verbs, name, guarded, summary, example)
+    parser = add_verb(verbs, name, handler, summary, example)
     if index:
         parser.add_argument(
             "index", type=index_place, help="folder or postgresql://... of an index"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.speech_options import WrongUsageError, at_least, of_manifest, verb
+from isogloss.cli.speech_options import at_least, of_manifest
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +19,7 @@ __all__ = ["add_encode"]
 
 def add_encode(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `speech encode`."""
-    parser = verb(
+    parser = add_verb(
         verbs,
         "encode",
         _encode,

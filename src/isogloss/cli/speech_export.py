@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.speech_options import WrongUsageError, folder_of, verb
+from isogloss.cli.speech_options import folder_of
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +17,7 @@ __all__ = ["add_export"]
 
 def add_export(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `speech export`."""
-    parser = verb(
+    parser = add_verb(
         verbs,
         "export",
         _export,

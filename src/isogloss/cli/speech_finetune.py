@@ -6,15 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.corpus_options import add_table_options, varieties_table
-from isogloss.cli.speech_options import (
-    WrongUsageError,
-    at_least,
-    folder_of,
-    launched_rank,
-    settings_of,
-    verb,
-)
+from isogloss.cli.speech_options import at_least, folder_of, launched_rank, settings_of
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +33,7 @@ _SETTINGS = ("objective", "precision", "device", "threads", "seed", *_LENGTHS)
 
 def add_finetune(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `speech finetune`."""
-    parser = verb(
+    parser = add_verb(
         verbs,
         "finetune",
         _finetune,

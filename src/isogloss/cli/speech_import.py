@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.speech_options import WrongUsageError, verb
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +16,7 @@ __all__ = ["add_import"]
 
 def add_import(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `speech import`."""
-    parser = verb(
+    parser = add_verb(
         verbs,
         "import",
         _import,

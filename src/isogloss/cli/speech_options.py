@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.corpus_options import add_verb
-from isogloss.cli.tables import talk
+from isogloss.cli.verbs import WrongUsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,37 +14,12 @@ if TYPE_CHECKING:
     from isogloss.types import Item
 
 __all__ = [
-    "WrongUsageError",
     "at_least",
     "folder_of",
     "launched_rank",
     "of_manifest",
     "settings_of",
-    "verb",
 ]
-
-
-class WrongUsageError(Exception):
-    """Arguments that argparse accepts and that make no sense together: exit code 2."""
-
-
-def verb(
-    verbs: argparse._SubParsersAction[Any],
-    name: str,
-    handler: Callable[[argparse.Namespace], int],
-    summary: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    """A verb whose help ends in `example`; `handler` gets the arguments and gives the exit code."""
-
-    def guarded(args: argparse.Namespace) -> int:
-        try:
-            return handler(args)
-        except WrongUsageError as error:
-            talk(f"isogloss speech {name}: error: {error}")
-            return 2
-
-    return add_verb(verbs, name, guarded, summary, example)
 
 
 def at_least(least: int) -> Callable[[str], int]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.corpus_options import add_table_options, varieties_table
-from isogloss.cli.speech_options import WrongUsageError, launched_rank, settings_of, verb
+from isogloss.cli.speech_options import launched_rank, settings_of
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -34,7 +35,7 @@ _OBJECTIVES = (
 
 def add_train(verbs: argparse._SubParsersAction[Any]) -> None:
     """Add the verb `train`."""
-    parser = verb(
+    parser = add_verb(
         verbs,
         "train",
         _train,

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.speech_options import WrongUsageError, at_least, folder_of, of_manifest, verb
+from isogloss.cli.speech_options import at_least, folder_of, of_manifest
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ exit code: 1 when a recording could not be read; the others are transcribed all 
 
 def add_transcribe(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `speech transcribe`."""
-    parser = verb(
+    parser = add_verb(
         verbs, "transcribe", _transcribe, "what a trained model reads in recordings", _EXAMPLE
     )
     parser.add_argument("model", type=Path, help="folder of a trained model")

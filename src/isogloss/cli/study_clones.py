@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.speech_options import WrongUsageError, at_least
-from isogloss.cli.study_options import add_run_options, add_study_verb, told
+from isogloss.cli.speech_options import at_least
+from isogloss.cli.study_options import add_run_options, told
 from isogloss.cli.tables import talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -17,7 +18,7 @@ __all__ = ["add_clones"]
 
 def add_clones(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `study clones`."""
-    parser = add_study_verb(
+    parser = add_verb(
         verbs,
         "clones",
         _clones,

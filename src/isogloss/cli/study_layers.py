@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.measure_options import comma_list
-from isogloss.cli.speech_options import WrongUsageError, at_least
-from isogloss.cli.study_options import (
-    add_data_options,
-    add_run_options,
-    add_study_verb,
-    choice_of,
-    told,
-)
+from isogloss.cli.speech_options import at_least
+from isogloss.cli.study_options import add_data_options, add_run_options, choice_of, told
 from isogloss.cli.tables import talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +18,7 @@ __all__ = ["add_layers"]
 
 def add_layers(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `study layers`."""
-    parser = add_study_verb(
+    parser = add_verb(
         verbs,
         "layers",
         _layers,

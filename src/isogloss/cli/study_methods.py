@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.measure_options import comma_list
-from isogloss.cli.speech_options import WrongUsageError, at_least
+from isogloss.cli.speech_options import at_least
 from isogloss.cli.study_options import (
     add_data_options,
     add_run_options,
     add_start_options,
-    add_study_verb,
     add_train_options,
     choice_of,
     options_of,
@@ -19,6 +18,7 @@ from isogloss.cli.study_options import (
     told,
 )
 from isogloss.cli.tables import talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +28,7 @@ __all__ = ["add_methods"]
 
 def add_methods(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `study align-methods`."""
-    parser = add_study_verb(
+    parser = add_verb(
         verbs,
         "align-methods",
         _methods,

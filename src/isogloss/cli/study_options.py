@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from isogloss.cli.corpus_options import add_verb
 from isogloss.cli.measure_options import comma_list
-from isogloss.cli.speech_options import WrongUsageError, at_least
+from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import WrongUsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from isogloss.tasks.study_data import DataChoice
     from isogloss.tasks.study_report import StudyReport
     from isogloss.tasks.study_start import StartChoice
@@ -23,7 +21,6 @@ __all__ = [
     "add_data_options",
     "add_run_options",
     "add_start_options",
-    "add_study_verb",
     "add_train_options",
     "choice_of",
     "options_of",
@@ -31,25 +28,6 @@ __all__ = [
     "start_of",
     "told",
 ]
-
-
-def add_study_verb(
-    verbs: argparse._SubParsersAction[Any],
-    name: str,
-    handler: Callable[[argparse.Namespace], int],
-    summary: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    """A verb whose help ends in `example`; wrong usage and values are exit code 2."""
-
-    def guarded(args: argparse.Namespace) -> int:
-        try:
-            return handler(args)
-        except WrongUsageError as error:
-            talk(f"isogloss study {name}: error: {error}")
-            return 2
-
-    return add_verb(verbs, name, guarded, summary, example)
 
 
 def seed_list(text: str) -> tuple[int, ...]:

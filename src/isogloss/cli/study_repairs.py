@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.measure_options import comma_list
-from isogloss.cli.speech_options import WrongUsageError, at_least
+from isogloss.cli.speech_options import at_least
 from isogloss.cli.study_options import (
     add_data_options,
     add_run_options,
     add_start_options,
-    add_study_verb,
     add_train_options,
     choice_of,
     options_of,
@@ -18,6 +17,7 @@ from isogloss.cli.study_options import (
     told,
 )
 from isogloss.cli.tables import talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ __all__ = ["add_repairs"]
 
 def add_repairs(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `study repairs`."""
-    parser = add_study_verb(
+    parser = add_verb(
         verbs,
         "repairs",
         _repairs,

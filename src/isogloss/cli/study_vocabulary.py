@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.measure_options import comma_list
-from isogloss.cli.speech_options import WrongUsageError, at_least
-from isogloss.cli.study_options import add_run_options, add_study_verb, told
+from isogloss.cli.speech_options import at_least
+from isogloss.cli.study_options import add_run_options, told
 from isogloss.cli.tables import talk
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +19,7 @@ __all__ = ["add_vocabulary"]
 
 def add_vocabulary(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `study vocabulary`."""
-    parser = add_study_verb(
+    parser = add_verb(
         verbs,
         "vocabulary",
         _vocabulary,

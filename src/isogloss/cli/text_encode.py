@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.corpus_options import add_verb
-from isogloss.cli.speech_options import WrongUsageError, at_least
+from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
 from isogloss.cli.text_options import items_of_lines, text_items
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
@@ -38,7 +38,7 @@ exit code: 1 when texts were left out (each is named on stderr with the reason)"
 def add_encode(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `text encode`."""
     parser = add_verb(
-        verbs, "encode", _guarded, "vectors of every text of a corpus, from any encoder", _EXAMPLE
+        verbs, "encode", _encode, "vectors of every text of a corpus, from any encoder", _EXAMPLE
     )
     parser.add_argument(
         "encoder", help="hf:NAME_OR_PATH, st:NAME_OR_PATH, static:FILE, ngram:, ..."
@@ -68,14 +68,6 @@ def add_encode(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--ray-address", help="of a running cluster, such as auto; default none")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-
-def _guarded(args: argparse.Namespace) -> int:
-    try:
-        return _encode(args)
-    except WrongUsageError as error:
-        talk(f"isogloss text encode: error: {error}")
-        return 2
 
 
 def _encode(args: argparse.Namespace) -> int:

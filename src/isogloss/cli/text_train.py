@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.corpus_options import add_table_options, add_verb, varieties_table
-from isogloss.cli.speech_options import WrongUsageError, at_least, settings_of
+from isogloss.cli.corpus_options import add_table_options, varieties_table
+from isogloss.cli.speech_options import at_least, settings_of
 from isogloss.cli.tables import print_json, print_table, talk
 from isogloss.cli.text_train_small import SMALL, train_small_kind
+from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from isogloss.training.text_config import TextTrainConfig
     from isogloss.training.text_result import TextTrainResult
@@ -45,13 +46,13 @@ objectives (NAME:key=value,...; each also takes weight=W):
             last|weighted|class|word, similarity=cosine|dot, temperature=0.05, negatives=other|
             all|queue, queue=4096, momentum=0.999, hard=0, list=FILE, same=positives|ignore,
             sides=both|first|second
-others and what each needs: docs/text-training.md
+others and what each needs: docs/text-objectives.md, docs/text-training.md
 """
 
 
 def add_train(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `text train`."""
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "train",
         _train,
@@ -159,7 +160,7 @@ def _add_rows(group: argparse._ArgumentGroup) -> None:
 
 def add_merge(verbs: argparse._SubParsersAction[Any]) -> None:
     """Declare `text merge`."""
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "merge",
         _merge,
@@ -172,23 +173,6 @@ def add_merge(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the merged model")
     parser.add_argument("--json", action="store_true", help="what was merged, on stdout")
-
-
-def _verb(
-    verbs: argparse._SubParsersAction[Any],
-    name: str,
-    handler: Callable[[argparse.Namespace], int],
-    summary: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    def guarded(args: argparse.Namespace) -> int:
-        try:
-            return handler(args)
-        except WrongUsageError as error:
-            talk(f"isogloss text {name}: error: {error}")
-            return 2
-
-    return add_verb(verbs, name, guarded, summary, example)
 
 
 def _train(args: argparse.Namespace) -> int:

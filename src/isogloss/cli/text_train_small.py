@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.corpus_options import varieties_table
-from isogloss.cli.speech_options import WrongUsageError, settings_of
+from isogloss.cli.speech_options import settings_of
+from isogloss.cli.verbs import WrongUsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from isogloss import __version__
 from isogloss.encoders.features import needs_device
 from isogloss.encoders.item_text import text_of
+from isogloss.encoders.layered_text import LayeredText, batches_of, known_layer
 from isogloss.encoders.option_values import choice
 from isogloss.encoders.own_text_files import read_own_text
 from isogloss.encoders.words import item_spans, span_words
@@ -38,7 +39,7 @@ _BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LaserEncoder:
+class LaserEncoder(LayeredText):
     """States of the BiLSTM, or the largest value of each over the whole text.
 
     Layer 0 is the embedding, i the output of LSTM layer i; the last is the default. With `token`
@@ -53,8 +54,6 @@ class LaserEncoder:
     token: Literal["sentence", "piece"] = "sentence"
     device: str = "cpu"
 
-    takes_text: ClassVar[bool] = True
-
     @property
     def layers(self) -> tuple[int, ...]:
         """Every layer, from the embedding on."""
@@ -65,30 +64,7 @@ class LaserEncoder:
         """What changes the values."""
         return f"laser:{self.name};layer={self.layer};token={self.token};isogloss={__version__}"
 
-    def with_layer(self, layer: int | None) -> LaserEncoder:
-        """The same, giving another layer; None is the last.
-
-        Raises:
-            ValueError: there is no such layer.
-        """
-        return replace(self, layer=_known_layer(layer, self.network))
-
-    def encode(self, items: Sequence[Item]) -> Sequences:
-        """Steps of each item, (1, D) or (tokens, D).
-
-        Raises:
-            TextError: an item has no text.
-            ValueError: there is no item.
-        """
-        return self._encode(items, (self.layer,))[0]
-
-    def encode_layers(self, items: Sequence[Item]) -> list[Sequences]:
-        """`encode` of every layer, from one pass."""
-        return self._encode(items, self.layers)
-
     def _encode(self, items: Sequence[Item], layers: Sequence[int]) -> list[Sequences]:
-        if not items:
-            raise ValueError("there is no item to encode")
         import torch
 
         from isogloss.encoders.bilstm_network import most_of_each, padded_ids
@@ -99,7 +75,7 @@ class LaserEncoder:
             [np.zeros((0, 0), np.float32)] * len(items) for _ in layers
         ]
         self.network.eval()
-        for batch in _batches([len(encoding.ids) for encoding in encodings]):
+        for batch in batches_of([len(encoding.ids) for encoding in encodings], _BATCH_TOKENS):
             ids, lengths = padded_ids([encodings[i].ids for i in batch])
             with torch.inference_mode():
                 states = self.network(ids.to(self.device), lengths)
@@ -174,7 +150,12 @@ def load(
         )
     network = network.to(device).eval()
     return LaserEncoder(
-        network, tokenizer, model.revision[:12], _known_layer(layer, network), kind, device
+        network,
+        tokenizer,
+        model.revision[:12],
+        known_layer(layer, network.shape.layers),
+        kind,
+        device,
     )
 
 
@@ -200,23 +181,3 @@ def read_tokenizer(path: Path) -> Any:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def _known_layer(layer: int | None, network: Bilstm) -> int:
-    last = network.shape.layers
-    if layer is None:
-        return last
-    if not 0 <= layer <= last:
-        raise ValueError(f"the model has layers 0 to {last}, got {layer}")
-    return layer
-
-
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Places of texts of like length, padded to at most `_BATCH_TOKENS` tokens a batch."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= _BATCH_TOKENS:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from isogloss import __version__
 from isogloss.encoders.composed_item import composed
 from isogloss.encoders.hf_text_tokens import pieces_of, windows_of
 from isogloss.encoders.item_text import text_of
+from isogloss.encoders.layered_text import LayeredText, batches_of
 from isogloss.encoders.words import item_spans, span_words
 from isogloss.errors import TextError
 from isogloss.types import Sequences
@@ -50,12 +51,12 @@ class _Window:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LukeEncoder:
+class LukeEncoder(LayeredText):
     """States of a text's tokens and, behind them, of the entities that a table finds in it.
 
     An entity token stands at the places of its name's tokens; tokens and entities attend to each
     other. A text longer than the model's window is read in windows; an entity is in those that
-    have its whole name, and its state is taken from the first.
+    have its whole name, and its state is taken from the first; its number in `words` is -1.
 
     Attributes:
         model: of transformers, model type 'luke', with its tokenizer.
@@ -72,8 +73,6 @@ class LukeEncoder:
     counts: EntityCounts
     layer: int
     steps: Literal["all", "text", "entity"] = "all"
-
-    takes_text: ClassVar[bool] = True
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -92,33 +91,7 @@ class LukeEncoder:
             f";isogloss={__version__}"
         )
 
-    def with_layer(self, layer: int | None) -> LukeEncoder:
-        """The same giving another layer; None is the last.
-
-        Raises:
-            ValueError: there is no such layer.
-        """
-        layer = self.layers[-1] if layer is None else layer
-        if layer not in self.layers:
-            raise ValueError(f"the model has layers 0 to {self.layers[-1]}, got {layer}")
-        return replace(self, layer=layer)
-
-    def encode(self, items: Sequence[Item]) -> Sequences:
-        """Steps of each item; `words` is -1 for entities.
-
-        Raises:
-            TextError: an item has no text, or the tokenizer leaves nothing of it.
-            ValueError: there is no item.
-        """
-        return self._encode(items, (self.layer,))[0]
-
-    def encode_layers(self, items: Sequence[Item]) -> list[Sequences]:
-        """`encode` of every layer, from one pass."""
-        return self._encode(items, self.layers)
-
     def _encode(self, items: Sequence[Item], layers: Sequence[int]) -> list[Sequences]:
-        if not items:
-            raise ValueError("there is no item to encode")
         items = [composed(item) for item in items]
         texts = [text_of(item) for item in items]
         found = pieces_of(self.model.tokenizer, texts)
@@ -198,7 +171,7 @@ class LukeEncoder:
         """For each layer, the states of the tokens and of the entities of each of `count` items."""
         blank: list[FloatArray] = [np.zeros((0, 0), dtype=np.float32)] * len(windows)
         tokens, entities = [list(blank) for _ in layers], [list(blank) for _ in layers]
-        for batch in _batches([len(w.ids) + len(w.entities) for w in windows]):
+        for batch in batches_of([len(w.ids) + len(w.entities) for w in windows], _BATCH_TOKENS):
             states = self._states([windows[i] for i in batch], layers)
             for place, (of_tokens, of_entities) in enumerate(states):
                 for row, i in enumerate(batch):
@@ -290,14 +263,3 @@ def entity_numbers(model: TextModel, table: EntityTable) -> dict[str, int]:
 
 def _meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
     return max(a[0], b[0]) < min(a[1], b[1])
-
-
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Places of windows of like length, no more than `_BATCH_TOKENS` tokens in a batch."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= _BATCH_TOKENS:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches

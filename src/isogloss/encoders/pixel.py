@@ -10,7 +10,7 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from isogloss import __version__
 from isogloss.encoders.composed_item import composed
 from isogloss.encoders.features import needs_device
 from isogloss.encoders.item_text import text_of
+from isogloss.encoders.layered_text import LayeredText, batches_of, known_layer
 from isogloss.encoders.own_text_files import read_own_text
 from isogloss.encoders.pixel_fonts import named_font, open_fonts, trained_fonts
 from isogloss.encoders.pixel_render import Renderer
@@ -41,7 +42,7 @@ _BATCH_PATCHES = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PixelEncoder:
+class PixelEncoder(LayeredText):
     """States of patches of drawn text; pool by the mean, which is what was trained.
 
     Layer 0 is the input of the first block, i the output of block i, and the last the states after
@@ -55,8 +56,6 @@ class PixelEncoder:
     layer: int
     device: str = "cpu"
     missing: Counter[str] = field(default_factory=Counter)
-
-    takes_text: ClassVar[bool] = True
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -76,37 +75,14 @@ class PixelEncoder:
             f";isogloss={__version__}"
         )
 
-    def with_layer(self, layer: int | None) -> PixelEncoder:
-        """The same, giving another layer; None is the last.
-
-        Raises:
-            ValueError: there is no such layer.
-        """
-        return replace(self, layer=_known_layer(layer, self.network))
-
-    def encode(self, items: Sequence[Item]) -> Sequences:
-        """States of the patches of each item, (T, D); `words` is that of a patch's middle.
-
-        Raises:
-            TextError: an item has no text.
-            ValueError: there is no item.
-        """
-        return self._encode(items, (self.layer,))[0]
-
-    def encode_layers(self, items: Sequence[Item]) -> list[Sequences]:
-        """`encode` of every layer, from one pass."""
-        return self._encode(items, self.layers)
-
     def _encode(self, items: Sequence[Item], layers: Sequence[int]) -> list[Sequences]:
-        if not items:
-            raise ValueError("there is no item to encode")
         import torch
 
         drawn = [self._drawn(item) for item in items]
         missing = sum((strip.missing for strip, _ in drawn), Counter())
         if missing:
             self.missing.update(missing)
-            warnings.warn(missing_told(missing), stacklevel=3)
+            warnings.warn(missing_told(missing), stacklevel=4)
         size = self.network.shape.window
         windows = [
             (index, first, strip.patches[first : first + size])
@@ -119,7 +95,7 @@ class PixelEncoder:
             for _ in layers
         ]
         self.network.eval()
-        for batch in _batches([len(patches) for _, _, patches in windows]):
+        for batch in batches_of([len(patches) for _, _, patches in windows], _BATCH_PATCHES):
             patches, real = padded_patches([windows[i][2] for i in batch])
             with torch.inference_mode():
                 states = self.network(patches.to(self.device), real.to(self.device))
@@ -198,7 +174,7 @@ def load(
         network,
         Renderer(fonts, network.shape.width),
         f"{model.revision[:12]};fonts={drawn}",
-        _known_layer(layer, network),
+        known_layer(layer, network.shape.layers + 1),
         device,
     )
 
@@ -226,23 +202,3 @@ def padded_patches(rows: Sequence[npt.NDArray[np.uint8]]) -> tuple[Tensor, Tenso
         patches[place, : len(row)] = row
         real[place, : len(row)] = True
     return torch.from_numpy(patches / np.float32(255)), torch.from_numpy(real)
-
-
-def _known_layer(layer: int | None, network: PixelTransformer) -> int:
-    last = network.shape.layers + 1
-    if layer is None:
-        return last
-    if not 0 <= layer <= last:
-        raise ValueError(f"the model has layers 0 to {last}, got {layer}")
-    return layer
-
-
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Places of windows of like length, padded to at most `_BATCH_PATCHES` patches a batch."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= _BATCH_PATCHES:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches

@@ -77,6 +77,21 @@ def test_what_is_sent_is_a_wav_of_16_khz(visit: Visit) -> None:
         assert 0.3 < sent.getnframes() / 16000 < 1.7
 
 
+def test_an_encoder_of_text_is_asked_in_writing_alone(visit: Visit) -> None:
+    def as_of_text(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "accepts": ["item", "text"]})
+
+    visit.page.route("**/v1/info", as_of_text)
+    page = visit.open()
+    page.wait_for_selector("#typed:not([hidden])")
+    page.wait_for_selector("#filters .chip")
+    assert page.is_hidden("#record")
+    assert page.is_hidden("#file")
+    assert page.inner_text("#ask-title") == "Write it. Find who means the same."
+    assert page.input_value("#typed-kind") == "text"
+
+
 def test_a_recording_can_be_cancelled(visit: Visit) -> None:
     page = visit.open()
     page.wait_for_selector("#filters .chip")

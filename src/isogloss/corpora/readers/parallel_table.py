@@ -28,8 +28,8 @@ import numpy as np
 
 from isogloss.corpora.audio import read_audio, write_wav
 from isogloss.corpora.readers.gathering import Gathering, table_with
-from isogloss.corpora.readers.result import LayoutError, OptionError, ReadResult
-from isogloss.corpora.readers.rows import existing_folder, only_table, read_header, read_rows
+from isogloss.corpora.readers.result import OptionError, ReadResult
+from isogloss.corpora.readers.rows import existing_folder, needs_columns, only_table, read_rows
 from isogloss.errors import AudioError, UnknownName
 from isogloss.types import Item
 
@@ -106,7 +106,7 @@ def read(
     )
     columns = [id_column, meaning_column, translation_column]
     columns += [column for s in sources for column in (s.audio, s.transcript, s.phones)]
-    _check_columns(table, columns)
+    needs_columns(table, columns)
     joiner = _Joiner.of(audio_separator, work_folder, gap_seconds)
     named = any(part.source for part in sources)
     used = {id_column, split_column, *(s.audio for s in sources)}
@@ -186,14 +186,6 @@ def _sources(
             _Source(label, variety, source, column, own(transcript), own(phones), own(speaker))
         )
     return sources
-
-
-def _check_columns(table: Path, columns: Sequence[str | None]) -> None:
-    names = read_header(table)
-    for column in columns:
-        if column is not None and column not in names:
-            problem = str(UnknownName("column", column, names))
-            raise LayoutError(table, problem, f"one of {', '.join(names)}")
 
 
 @dataclass(frozen=True, slots=True)

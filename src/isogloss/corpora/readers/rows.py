@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from isogloss.corpora.readers.result import LayoutError
+from isogloss.errors import UnknownName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from isogloss.corpora.readers.gathering import Gathering
 
-__all__ = ["existing_folder", "keyed_lines", "only_table", "read_header", "read_rows", "text_lines"]
+__all__ = [
+    "existing_folder",
+    "keyed_lines",
+    "needs_columns",
+    "only_table",
+    "read_header",
+    "read_rows",
+    "text_lines",
+]
 
 _MOST_LINES_OF_A_ROW = 50
 TABLE_SUFFIXES = (".tsv", ".csv", ".tsv.gz", ".csv.gz")
@@ -76,6 +85,19 @@ def read_header(path: Path) -> tuple[str, ...]:
     if twice:
         raise LayoutError(path, f"column '{twice[0]}' is there twice", expected)
     return names
+
+
+def needs_columns(path: Path, columns: Iterable[str | None]) -> None:
+    """Refuse a table without one of `columns`; None is passed over.
+
+    Raises:
+        LayoutError: the header lacks a column; near matches are offered.
+    """
+    names = read_header(path)
+    for column in columns:
+        if column is not None and column not in names:
+            problem = str(UnknownName("column", column, names))
+            raise LayoutError(path, problem, f"one of {', '.join(filter(None, names))}")
 
 
 def read_rows(

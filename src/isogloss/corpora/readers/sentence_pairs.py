@@ -16,9 +16,8 @@ from pathlib import Path  # noqa: TC003  (readers are read by their types)
 from typing import TYPE_CHECKING
 
 from isogloss.corpora.readers.gathering import Gathering, table_with
-from isogloss.corpora.readers.result import LayoutError, OptionError, ReadResult
-from isogloss.corpora.readers.rows import existing_folder, only_table, read_header, read_rows
-from isogloss.errors import UnknownName
+from isogloss.corpora.readers.result import OptionError, ReadResult
+from isogloss.corpora.readers.rows import existing_folder, needs_columns, only_table, read_rows
 from isogloss.types import Item
 
 if TYPE_CHECKING:
@@ -82,11 +81,7 @@ def read(
     if len({side for side, _, _ in sides}) != 2:
         raise OptionError("text_column", dict(text_column), "name columns of two sides")
     renamed = {column: label for label, column in (judgements or {}).items()}
-    names = read_header(table)
-    for column in [*(c for _, _, c in sides), *renamed, *([id_column] if id_column else [])]:
-        if column not in names:
-            problem = str(UnknownName("column", column, names))
-            raise LayoutError(table, problem, f"one of {', '.join(filter(None, names))}")
+    needs_columns(table, [*(c for _, _, c in sides), *renamed, id_column])
     used = {column for _, _, column in sides} | {id_column}
     for number, (where, cells) in enumerate(read_rows(table, gathering), start=1):
         key = cells[id_column] if id_column else str(number)

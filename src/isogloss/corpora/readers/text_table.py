@@ -14,13 +14,12 @@ from pathlib import Path  # noqa: TC003  (readers are read by their types)
 from typing import TYPE_CHECKING
 
 from isogloss.corpora.readers.gathering import Gathering, table_with
-from isogloss.corpora.readers.result import LayoutError, OptionError, ReadResult
-from isogloss.corpora.readers.rows import existing_folder, only_table, read_header, read_rows
-from isogloss.errors import UnknownName
+from isogloss.corpora.readers.result import OptionError, ReadResult
+from isogloss.corpora.readers.rows import existing_folder, needs_columns, only_table, read_rows
 from isogloss.types import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["read"]
 
@@ -74,7 +73,7 @@ def read(
     table = only_table(folder, metadata, _EXPECTED)
     columns = _columns(text_column, variety_column, meaning_columns, gathering)
     needed = [*columns.values(), *meaning_columns, variety_column, split_column]
-    _check_columns(table, [column for column in needed if column is not None])
+    needs_columns(table, needed)
     used = {column for column in needed if column}
     long = variety_column is not None
     for number, (where, cells) in enumerate(read_rows(table, gathering), start=1):
@@ -123,11 +122,3 @@ def _columns(
     if not meaning_columns:
         raise OptionError("meaning_columns", (), "a long table needs them to know translations")
     return {"text": text_column["text"]}
-
-
-def _check_columns(table: Path, columns: Iterable[str]) -> None:
-    names = read_header(table)
-    for column in columns:
-        if column not in names:
-            problem = str(UnknownName("column", column, names))
-            raise LayoutError(table, problem, f"one of {', '.join(filter(None, names))}")

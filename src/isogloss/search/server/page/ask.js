@@ -1,6 +1,7 @@
 // The panel that asks: microphone, file, drop, typed id or text. It makes sources and hands them on.
 
 import { find, fitCanvas, make } from "./dom.js";
+import { mountDrop } from "./drop.js";
 import { RecorderError, startRecording } from "./recorder.js";
 import { decodeSound, hush, loadSound, peaks, play } from "./sound.js";
 import { colour, onTheme } from "./theme.js";
@@ -96,7 +97,7 @@ export function mountAsk({ onSource, onCancel, onProblem }) {
   }
 
   function takeFile(file) {
-    if (!file) return;
+    if (!file || !accepts.includes("audio")) return;
     dropRecording();
     if (file.size === 0) return onProblem(t("file_empty"));
     if (file.size > limits.upload_bytes) {
@@ -168,8 +169,16 @@ export function mountAsk({ onSource, onCancel, onProblem }) {
     draw();
   }
 
+  /** Only the ways to ask that the encoder takes: one of text has no use for a microphone. */
+  function showWays() {
+    const hears = accepts.includes("audio");
+    find("take").hidden = !hears;
+    find("ask-title").dataset.t = hears ? "title" : "title_text";
+    find("lead").dataset.t = hears ? "lead" : "lead_text";
+  }
+
   function relabelTyped() {
-    const kinds = accepts.filter((kind) => kind === "item" || kind === "text");
+    const kinds = accepts.filter((kind) => kind === "item" || kind === "text").reverse();
     find("typed").hidden = kinds.length === 0;
     const select = find("typed-kind");
     const before = kinds.includes(select.value) ? select.value : kinds[0];
@@ -248,6 +257,7 @@ export function mountAsk({ onSource, onCancel, onProblem }) {
     setInfo: (info) => {
       limits = { ...limits, ...info.limits };
       accepts = info.accepts;
+      showWays();
       examples = info.examples ?? [];
       relabel();
     },
@@ -268,31 +278,4 @@ export function queryWords(source) {
   if (source.kind === "text") return t("query_text", { text: source.text });
   if (source.label === "file") return t("query_file", { name: source.name });
   return t("query_audio", { seconds: t("seconds", { seconds: number(source.seconds, 1) }) });
-}
-
-/** Files may be dropped anywhere on the page; the panel shows that it takes them. */
-function mountDrop(panel, takeFile) {
-  let inside = 0;
-  const carries = (event) => event.dataTransfer?.types.includes("Files");
-  const show = () => panel.classList.toggle("dropping", inside > 0);
-  document.addEventListener("dragenter", (event) => {
-    if (!carries(event)) return;
-    inside += 1;
-    show();
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!carries(event)) return;
-    inside = Math.max(0, inside - 1);
-    show();
-  });
-  document.addEventListener("dragover", (event) => {
-    if (carries(event)) event.preventDefault();
-  });
-  document.addEventListener("drop", (event) => {
-    if (!carries(event)) return;
-    event.preventDefault();
-    inside = 0;
-    show();
-    takeFile(event.dataTransfer.files[0]);
-  });
 }

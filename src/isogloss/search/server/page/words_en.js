@@ -8,6 +8,8 @@ export default {
   skip: "Skip to the results",
   title: "Say it. Find who means the same.",
   lead: "Speak in any dialect. Isogloss compares what was meant, moment by moment, and finds it in the others: no transcript in between.",
+  title_text: "Write it. Find who means the same.",
+  lead_text: "Write in any variety. Isogloss compares what is meant and finds it in the others.",
   facts_one: "{count} utterance · {varieties} · {encoder}",
   facts_other: "{count} utterances · {varieties} · {encoder}",
   varieties_one: "{count} variety",

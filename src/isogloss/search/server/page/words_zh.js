@@ -8,6 +8,8 @@ export default {
   skip: "跳到结果",
   title: "说一句话，找到说同样意思的人",
   lead: "用任何一种方言说。Isogloss 逐时刻比较话里的意思，在别的方言中找到它，中间不经过文字。",
+  title_text: "写一句话，找到说同样意思的人",
+  lead_text: "用任何一种语言或方言写。Isogloss 比较话里的意思，在别的语言和方言中找到它。",
   facts_one: "{count} 条录音 · {varieties} · {encoder}",
   facts_other: "{count} 条录音 · {varieties} · {encoder}",
   varieties_one: "{count} 种方言",
