@@ -213,6 +213,12 @@ def test_the_encoder_of_an_encoder_decoder_is_steered_while_it_generates(
     assert [len(states) for states in counting.seen] == [5]
 
 
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), float("-inf")])
+def test_a_strength_that_is_no_number_is_refused(strength: float) -> None:
+    with pytest.raises(ValueError, match="strength must be a finite number"):
+        Intervention(Shift(shift_of()), 1, strength=strength)
+
+
 def test_a_relative_strength_is_a_share_of_each_states_length(model: CausalModel) -> None:
     before = text_states(model, TEXTS, [(1, "residual")])[1, "residual"].values
     direction = shift_of() / np.linalg.norm(shift_of())

@@ -261,7 +261,11 @@ def test_a_folder_is_read_as_any_encoded_one_and_remembers(tmp_path: Path) -> No
     with pytest.raises(IsoglossError, match="holds no transformed vectors"):
         _folder(tmp_path / "other", data)
     (folder / "applied.json").write_text("{}")
-    with pytest.raises(IsoglossError, match="apply the transform again"):
+    with pytest.raises(IsoglossError, match="not written with these vectors"):
+        fitted_for(folder)
+    # Without the note nobody could refuse what was fitted on, so nothing is judged.
+    (folder / "applied.json").unlink()
+    with pytest.raises(IsoglossError, match="is missing"):
         fitted_for(folder)
 
 

@@ -104,3 +104,28 @@ def test_an_encoder_of_one_layer_has_no_others() -> None:
     assert [layer.layer for layer in found] == [None]
     with pytest.raises(ValueError, match="has one layer; leave the layers out"):
         encode_model("ngram:?dimension=64", one, layers=[2], progress=False)
+
+
+def test_the_layer_of_other_vectors_is_taken(items: list[Item]) -> None:
+    (found,) = encode_model("fake:", items, like="layered;layer=2;pool=mean", progress=False)
+    assert (found.layer, found.vectors.made_by) == (2, "layered;layer=2;pool=mean")
+    # The layer that is named comes first.
+    (named,) = encode_model("fake:", items, layers=[1], like="layered;layer=2", progress=False)
+    assert named.layer == 1
+    with pytest.raises(IsoglossError, match=r"fitted on other;layer=2.*no layer of fake:.*--layer"):
+        encode_model("fake:", items, like="other;layer=2;pool=mean", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "alike"),
+    [
+        ("a;layer=1;pool=mean", "a;layer=1;pool=mean", True),
+        ("a;layer=1", "a;layer=1;pool=mean", True),
+        ("a;layer=1;pool=mean", "a;layer=1;pool=first", False),
+        ("a;layer=1;pool=mean", "a;layer=2;pool=mean", False),
+        ("a;pool=mean;center@1", "a;pool=mean", False),
+    ],
+)
+def test_when_vectors_are_alike(first: str, second: str, alike: bool) -> None:
+    assert model_vectors.made_alike(first, second) is alike
+    assert model_vectors.made_alike(second, first) is alike

@@ -247,3 +247,49 @@ def test_help_has_an_example_and_loads_nothing_heavy(verb: str) -> None:
     )
     assert f"isogloss adapt {verb}" in done.stdout
     assert done.stdout.strip().endswith("[]")
+
+
+def test_a_transform_of_other_vectors_is_told(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps, manifest = folders
+    ran(capsys, "fit", steps, "--corpus", manifest, "--split", "train", "--transform", "center",
+        "--out", tmp_path / "c")  # fmt: skip
+    apply = ["adapt", "apply", str(tmp_path / "c")]
+    assert main([*apply, str(steps), "--corpus", str(manifest), "--out", str(tmp_path / "v")]) == 0
+    assert "note:" not in capsys.readouterr().err
+    described = json.loads((steps / "sequences.json").read_text())
+    (steps / "sequences.json").write_text(json.dumps({**described, "made_by": "another"}))
+    assert main([*apply, str(steps), "--corpus", str(manifest), "--out", str(tmp_path / "w")]) == 0
+    assert (
+        "note: the transform was fitted on made;pool=mean; these vectors are another;pool=mean"
+        in capsys.readouterr().err
+    )
+    undo = [*apply, str(tmp_path / "v"), "--corpus", str(manifest), "--inverse"]
+    assert main([*undo, "--out", str(tmp_path / "u")]) == 0
+    assert "note:" not in capsys.readouterr().err
+
+
+def test_a_variety_with_one_item_is_left_out_and_told(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, manifest = folders
+    one = {"id": "one", "variety": "hak", "meaning": "m3", "text": "m3 in hak"}
+    manifest.write_text(manifest.read_text() + json.dumps(one) + "\n")
+    code = main(["adapt", "compare", "ngram:", "--corpus", str(manifest), "--seeds", "0",
+                 "--transforms", "procrustes", "--out", str(tmp_path / "c"), "--json"])  # fmt: skip
+    told = capsys.readouterr()
+    assert code == 1
+    assert "one: the only item of 'hak'" in told.err
+    rows = json.loads(told.out)["rows"]
+    assert all(row["r_at_1"] is not None for row in rows)
+
+
+def test_a_corpus_without_translations_is_refused_in_a_line(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, manifest = folders
+    code = main(["adapt", "compare", "ngram:", "--corpus", str(manifest), "--varieties", "cmn",
+                 "--out", str(tmp_path / "c")])  # fmt: skip
+    assert code == 1
+    assert "no two varieties share two meanings (40 items" in capsys.readouterr().err

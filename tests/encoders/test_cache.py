@@ -294,6 +294,12 @@ def test_blank_texts_are_counted_or_raised(tmp_path: Path) -> None:
     assert found.ids == ("a",)
     assert [name for name, _ in skipped] == ["blank", "none"]
     assert "its text is empty" in skipped[0][1]
+    # Equal texts are tried once; the reason names each item by its own id.
+    twins = [*items, Item("as blank", "deu", text=" ")]
+    skipped = []
+    encode_cached(Reader(), twins, None, progress=False, skipped=skipped)
+    assert all(why.startswith(f"item '{name}': ") for name, why in skipped)
+    assert [name for name, _ in skipped] == ["blank", "none", "as blank"]
     with pytest.raises(TextError, match=r"item '(blank|none)'"):
         encode_cached(Reader(), items, None, progress=False)
 

@@ -402,3 +402,24 @@ def test_a_fitted_transform_is_applied_and_its_own_items_are_refused(tmp_path: P
     named = replace(task, transform=tmp_path / "centre", layers=(0, 3)).measure(CORPUS, encoder)
     assert list(named.layers) == [0, 3]
     assert "transform" in named.notes
+
+
+def test_a_transform_changes_words_and_gradients_are_not_measured(tmp_path: Path) -> None:
+    from isogloss.adapt import make_transform
+    from isogloss.encoders.pool import pool
+
+    pytest.importorskip("safetensors")
+    encoder = Planted(layer=3)
+    fit_on = tuple(i for i in parallel_texts(meanings=60).items if int(i.id[-3:]) >= 40)
+    transform = make_transform("outliers:largest=2").fit(
+        pool(encoder.encode(fit_on), "mean"),
+        varieties=[i.variety for i in fit_on],
+        meanings=[i.meaning for i in fit_on],
+    )
+    transform.save(tmp_path / "t")
+    task = Alignment(measures=("words", "gradients"), bootstrap=0, layers=(3,))
+    plain = replace(task, measures=("words",)).measure(CORPUS, encoder)
+    after = replace(task, transform=tmp_path / "t").measure(CORPUS, encoder, name="hf:x")
+    name = "word cosine random"
+    assert value(after, name, 3) != pytest.approx(value(plain, name, 3), abs=1e-6)
+    assert "a transform does not change" in after.notes["gradients"]

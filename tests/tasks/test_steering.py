@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -158,9 +159,17 @@ def test_a_corpus_without_what_is_needed_is_refused(model: CausalModel) -> None:
         replace(TASK, target="fra", methods=()).run(corpus(), model)
     with pytest.raises(ValueError, match="lower prompt_words"):
         replace(TASK, prompt_words=99).run(corpus(), model)
-    only = Corpus("x", tuple(i for i in corpus().items if i.split == "train"))
-    with pytest.raises(ValueError, match="held out to judge the classifier"):
-        TASK.run(only, model)
+    few = Corpus("x", tuple(i for i in corpus().items if i.meaning in ("m0", "m9")))
+    with pytest.raises(ValueError, match=r"held out to judge the classifier.*a split dev"):
+        TASK.run(few, model)
+
+
+def test_without_dev_texts_a_tenth_of_training_judges_the_classifier(model: CausalModel) -> None:
+    without = Corpus("x", tuple(i for i in corpus().items if i.split != "dev"), sha="1")
+    found = replace(TASK, strengths=(0.0,), layers=(1,)).run(without, model)
+    tenth = {i.meaning for i in without.items if zlib.crc32(str(i.meaning).encode()) % 10 == 0}
+    there = [i for i in without.items if i.split == "train" and i.meaning in tenth]
+    assert found.held_out == len({i.text for i in there}) > 0
 
 
 def test_the_classifier_is_not_judged_on_what_it_has_seen() -> None:

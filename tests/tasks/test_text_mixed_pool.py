@@ -125,6 +125,9 @@ def test_contract_and_refusals(tmp_path) -> None:
         QUICK.run(corpus, TableEncoder(bad))
     with pytest.raises(ValueError, match="none of 2 queries has a right answer"):
         QUICK.run(corpus_of([sentence("eng", "a"), sentence("yue", "b")]), MeaningEncoder())
+    nobody = corpus_of([Item("a", "eng", text="a"), Item("b", "yue", meaning="m")])
+    with pytest.raises(ValueError, match="no item that can ask; 1 with no meaning; 1 with no text"):
+        QUICK.run(nobody, MeaningEncoder())
     with pytest.raises(ValueError, match="top"):
         MixedPool(top=0)
 

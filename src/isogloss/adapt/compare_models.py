@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from isogloss._files import write_json
@@ -70,7 +71,8 @@ def compare_models(
 
     Raises:
         FittedItems: a folder holds vectors of a transform that was fitted on items of `corpus`.
-        ValueError: no model or item, or as `encode_model` and `compare_transforms`.
+        ValueError: no model is named, no two varieties share two meanings, or as `encode_model`
+            and `compare_transforms`.
     """
     if not models:
         raise ValueError("no model is named")
@@ -78,9 +80,19 @@ def compare_models(
     if not there:
         raise ValueError(f"corpus '{corpus.name}' has no item with a meaning")
     chosen = there if most_meanings is None else draw_meanings(there, most_meanings)
+    counts = Counter(item.variety for item in chosen)
+    # One item can be fitted on or judged, never both.
+    alone = [item for item in chosen if counts[item.variety] == 1]
+    chosen = [item for item in chosen if counts[item.variety] > 1]
+    if len({item.meaning for item in draw_meanings(chosen, 2)}) < 2:
+        raise ValueError(
+            f"corpus '{corpus.name}': no two varieties share two meanings ({len(there)} items with "
+            f"a meaning, {len({item.variety for item in there})} varieties); items that share a "
+            "meaning are translations"
+        )
     steps = settings.score == "seqsim" or settings.fit_on == "steps"
     rows: list[ComparedTransform] = []
-    skipped: dict[tuple[str, str], None] = {}
+    skipped = {(item.id, f"the only item of '{item.variety}'"): None for item in alone}
     made_by: list[str] = []
     plain = CompareSettings(
         (), settings.share, settings.seeds, "cosine", "pooled", settings.resamples, settings.level

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isogloss._files import atomic_writer, write_json
+from isogloss._files import atomic_writer, sha256_of_file, write_json
 from isogloss.adapt.transform import Fitted
 from isogloss.errors import IsoglossError
 from isogloss.types import Sequences
@@ -78,6 +78,7 @@ def write_folder(
             "made_by": vectors.made_by,
             "skipped": [],
             "key": key,
+            "applied": sha256_of_file(folder / _NOTE),
         },
     )
 
@@ -86,11 +87,19 @@ def fitted_for(folder: Path) -> Fitted | None:
     """What the transform behind the vectors in `folder` was fitted on; None without a transform.
 
     Raises:
-        IsoglossError: the note cannot be read.
+        IsoglossError: the note cannot be read, or is not the one that was written with the vectors.
     """
     path = folder / _NOTE
+    wanted = _note_checksum(folder)
     if not path.is_file():
+        if wanted is not None:
+            raise IsoglossError(
+                f"{path} is missing, so nobody knows what the transform of these vectors was "
+                "fitted on; apply the transform again"
+            )
         return None
+    if wanted != sha256_of_file(path):
+        raise IsoglossError(f"{path} was not written with these vectors; apply the transform again")
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         return Fitted(
@@ -101,6 +110,18 @@ def fitted_for(folder: Path) -> Fitted | None:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise IsoglossError(f"{path}: {error!r}; apply the transform again") from error
+
+
+def _note_checksum(folder: Path) -> str | None:
+    """Of the note that was written with the vectors; None where there was none."""
+    path = folder / _DESCRIPTION
+    if not path.is_file():
+        return None
+    try:
+        found: str | None = json.loads(path.read_text(encoding="utf-8")).get("applied")
+    except (ValueError, AttributeError) as error:
+        raise IsoglossError(f"{path}: {error!r}; encode or apply again") from error
+    return found
 
 
 def join_fitted(first: Fitted, second: Fitted | None) -> Fitted:

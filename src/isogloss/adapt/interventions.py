@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -73,6 +74,8 @@ class Intervention:
                 raise ValueError(
                     f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)}"
                 )
+        if not math.isfinite(self.strength):
+            raise ValueError(f"strength must be a finite number, got {self.strength}")
         least = 0 if self.site == "residual" else 1
         if self.layer < least:
             raise ValueError(f"layer of site '{self.site}' starts at {least}, got {self.layer}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from isogloss.adapt.transform import Fitted
     from isogloss.types import Encoder, Item
 
-__all__ = ["STEPS", "ModelVectors", "encode_model"]
+__all__ = ["STEPS", "ModelVectors", "encode_model", "made_alike"]
 
 STEPS = "steps"
 """In the place of a way to pool: keep the steps."""
@@ -68,6 +68,7 @@ def encode_model(
     device: str = "cpu",
     cache: Path | None = None,
     progress: bool = True,
+    like: str | None = None,
 ) -> list[ModelVectors]:
     """The vectors of `items` at each of `layers`.
 
@@ -80,10 +81,13 @@ def encode_model(
         device: of the encoder.
         cache: folder of single encoded items; None keeps nothing.
         progress: a bar on stderr.
+        like: `made_by` of other vectors; without `layers` an encoder gives the layer that they
+            are of.
 
     Raises:
         ValueError: no items, two with the same id, or the model has no such layer.
-        IsoglossError: nothing could be encoded, or a folder has none of the items.
+        IsoglossError: nothing could be encoded, a folder has none of the items, or no layer of an
+            encoder is `like` the other vectors.
         UnknownName: no such encoder.
     """
     if not items:
@@ -101,7 +105,10 @@ def encode_model(
             raise ValueError(f"{model} is a folder of one layer's steps; leave the layers out")
         return [_of_folder(folder, items, pool)]
     encoder = load_encoder(model, device=device)
-    wanted = _layers(encoder, layers)
+    if layers is None and like is not None:
+        wanted = [_layer_like(model, encoder, like)]
+    else:
+        wanted = _layers(encoder, layers)
     if len(wanted) > 1 and cache is None and pool != STEPS:
         return _all_layers(model, encoder, items, wanted, pool, progress)
     found = []
@@ -111,6 +118,24 @@ def encode_model(
         steps = encode_cached(one, items, cache, progress=progress, skipped=skipped)
         found.append(_kept(model, layer, steps, items, pool, skipped))
     return found
+
+
+def made_alike(first: str, second: str) -> bool:
+    """Whether two `made_by` tell the same encoder, layer and pooling; steps go with any pooling."""
+    (own, _, own_pool), (other, _, other_pool) = (x.partition(";pool=") for x in (first, second))
+    return own == other and (own_pool == other_pool or not own_pool or not other_pool)
+
+
+def _layer_like(model: str, encoder: Encoder, like: str) -> int | None:
+    own = encoder.made_by
+    for layer in (None, *(layer for layer in _layers(encoder, "all") if layer is not None)):
+        made_by = own if layer is None else encoder.with_layer(layer).made_by  # type: ignore[attr-defined]
+        if made_alike(made_by, like):
+            return layer
+    raise IsoglossError(
+        f"the transform was fitted on {like}, which no layer of {model} ({own}) is; name the layer "
+        "(--layer) to apply it all the same"
+    )
 
 
 def _of_folder(folder: Path, items: Sequence[Item], pool: str) -> ModelVectors:

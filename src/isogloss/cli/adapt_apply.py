@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.adapt_options import MODEL_HELP, add_encoding_options, items_of, talk_of_left_out
-from isogloss.cli.tables import print_json, print_table
+from isogloss.cli.tables import print_json, print_table, talk
 from isogloss.cli.verbs import WrongUsageError, add_verb
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_apply(verbs: argparse._SubParsersAction[Any]) -> None:
     add_encoding_options(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the vectors")
     parser.add_argument(
-        "--layer", type=int, help="0 the embedding, i block i; default the model's own"
+        "--layer", type=int, help="0 the embedding, i block i; default that of the fit"
     )
     parser.add_argument("--steps", action="store_true", help="change every step, do not pool")
     parser.add_argument(
@@ -49,7 +49,7 @@ def _apply(args: argparse.Namespace) -> int:
     if args.steps and args.pool != "mean":
         raise WrongUsageError("--pool says how steps become a vector; --steps keeps them")
     from isogloss.adapt.folders import fitted_for, join_fitted, write_folder
-    from isogloss.adapt.model_vectors import STEPS, encode_model
+    from isogloss.adapt.model_vectors import STEPS, encode_model, made_alike
     from isogloss.adapt.store import load_transform
     from isogloss.corpora.jsonl import read_corpus
 
@@ -69,7 +69,13 @@ def _apply(args: argparse.Namespace) -> int:
         pool=STEPS if args.steps else args.pool,
         device=args.device,
         cache=args.cache,
+        like=fitted.made_by,
     )[0]
+    before = found.vectors.made_by
+    if args.inverse:
+        before = before.partition(f";{transform.signed()}")[0]
+    if not made_alike(before, fitted.made_by):
+        talk(f"note: the transform was fitted on {fitted.made_by}; these vectors are {before}")
     change = transform.inverse if args.inverse else transform.transform
     changed = change(found.vectors, varieties=found.varieties)
     known = join_fitted(fitted, found.fitted)

@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from isogloss import __version__
@@ -33,6 +34,8 @@ NOUNS = {
 }
 """Noun to its module and one line of help. A module is imported when its noun is named."""
 
+_FORMAT_WARNING = warnings.formatwarning
+
 _EXAMPLE = """\
 examples:
   isogloss demo                               cross-dialect retrieval from nothing, 15 minutes
@@ -48,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; expected errors are one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parsed = argparse.Namespace(traceback=False)
+    warnings.formatwarning = _as_a_line
     try:
         # Inside, because reading the noun's module takes long enough to be interrupted.
         parser = _parser(arguments)
@@ -69,6 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"isogloss: error: {_said(error)}\n")
         return 1
     return code
+
+
+def _as_a_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int,
+    line: str | None = None,
+) -> str:  # fmt: skip
+    """A warning for the user as one line; one for programmers as Python prints it."""
+    if category is UserWarning:
+        return f"isogloss: warning: {message}\n"
+    return _FORMAT_WARNING(message, category, filename, lineno, line)
 
 
 def _said(error: Exception) -> str:

@@ -87,12 +87,12 @@ def encode_cached(
         else:
             entries[key] = entry
     if missing:
-        broken: dict[str, str] | None = None if skipped is None else {}
+        broken: dict[str, AudioError | TextError] | None = None if skipped is None else {}
         _encode_missing(encoder, missing, entries, cache_dir, progress, broken)
         if skipped is not None:
-            # Several items may name one recording; it was tried once, and all of them are told.
+            # Several items may have one recording or text; it was tried once, and all are told.
             skipped += [
-                (item.id, broken[key])
+                (item.id, _told(broken[key], item))
                 for key, item in zip(keys, items, strict=True)
                 if broken and key in broken
             ]
@@ -118,7 +118,7 @@ def _encode_missing(
     entries: dict[str, _Entry],
     cache_dir: Path | None,
     progress: bool,
-    broken: dict[str, str] | None,
+    broken: dict[str, AudioError | TextError] | None,
 ) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -150,7 +150,7 @@ def _encode_missing(
 def _encoded(
     encoder: Encoder,
     chunk: list[tuple[str, Item]],
-    broken: dict[str, str] | None,
+    broken: dict[str, AudioError | TextError] | None,
 ) -> list[tuple[str, _Entry]]:
     try:
         sequences = encoder.encode([item for _, item in chunk])
@@ -158,7 +158,7 @@ def _encoded(
         if broken is None:
             raise
         if len(chunk) == 1:
-            broken[chunk[0][0]] = str(error)
+            broken[chunk[0][0]] = error
             return []
         # One broken recording must not cost the others: find it by encoding them one by one.
         return [found for pair in chunk for found in _encoded(encoder, [pair], broken)]
@@ -177,6 +177,11 @@ def _encoded(
         (key, (sequences[i].copy(), sequences.step_seconds, _copy(sequences.item_words(i))))
         for i, (key, _) in enumerate(chunk)
     ]
+
+
+def _told(error: AudioError | TextError, item: Item) -> str:
+    """The message for `item`: a text's names its item, which another one of that text is not."""
+    return str(TextError(item.id, error.problem) if isinstance(error, TextError) else error)
 
 
 def _copy(words: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64] | None:

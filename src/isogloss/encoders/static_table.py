@@ -154,7 +154,10 @@ class RowTable:
             end = self._content.find(b"\n", start)
             line = self._content[start : end if end >= 0 else len(self._content)]
             try:
-                values = np.array(line.split()[-self._dimension :], dtype="S").astype(np.float32)
+                with np.errstate(over="ignore"):
+                    # What is too large for float32 is infinite, and refused below.
+                    found = np.array(line.split()[-self._dimension :], dtype="S")
+                    values = found.astype(np.float32)
             except ValueError as error:
                 raise self._bad(row, word, f"is no vector: {error}") from error
         if not np.isfinite(values).all():

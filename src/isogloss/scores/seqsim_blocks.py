@@ -101,7 +101,7 @@ def refuse_step(sequences: Sequences, row: int) -> None:
     step = int(row - sequences.offsets[item])
     raise ValueError(
         f"item '{sequences.ids[item]}' holds NaN or infinity at step {step}; "
-        "check its audio and the encoder"
+        "check its recording or text, and the encoder"
     )
 
 

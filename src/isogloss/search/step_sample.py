@@ -116,7 +116,7 @@ def check_finite(sequences: Sequences) -> None:
         step = int(broken[0] - sequences.offsets[item])
         raise ValueError(
             f"item '{sequences.ids[item]}' holds NaN or infinity at step {step}; "
-            "check its audio and the encoder"
+            "check its recording or text, and the encoder"
         )
 
 

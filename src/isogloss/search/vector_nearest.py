@@ -38,7 +38,7 @@ def check_finite(vectors: Vectors) -> None:
     if len(broken):
         raise ValueError(
             f"item '{vectors.ids[broken[0]]}' holds NaN or infinity ({len(broken)} such items); "
-            "check its audio and the encoder"
+            "check its recording or text, and the encoder"
         )
 
 

@@ -44,7 +44,7 @@ from isogloss.varieties import builtin_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from isogloss.tasks.alignment_encode import EncodedLayers
+    from isogloss.tasks.alignment_encode import EncodedLayers, WordStates
     from isogloss.tasks.alignment_layer import Pairs
     from isogloss.tasks.alignment_words import Doubles
     from isogloss.types import Corpus, Encoder, FloatArray, Measurement
@@ -201,7 +201,8 @@ class Alignment:
             labels |= {layer: layer_label(layer, at_site) for layer in layers}
             for layer in self._bar(layers, f"measuring {site}"):
                 vectors = self._transformed(last, encoded.vectors[layer], at_site.made_by)
-                one = layer_rows(work, site, layer, vectors, encoded.words.get(layer))
+                words = self._transformed_words(last, encoded.words.get(layer), at_site.made_by)
+                one = layer_rows(work, site, layer, vectors, words)
                 found[site, layer] = one
                 rows += one.rows
         if "gradients" in chosen_measures(self.measures):
@@ -339,6 +340,10 @@ class Alignment:
     def _gradients(
         self, sets: AlignedSets, name: str | None, notes: dict[str, str]
     ) -> list[AlignmentRow]:
+        if self.transform is not None:
+            # Told, and no error: the CLI says so where gradients were asked for by name.
+            notes["gradients"] = "they are of the model itself, which a transform does not change"
+            return []
         try:
             if name is None:
                 raise ValueError("the encoder was not named, so its model cannot be loaded")
@@ -397,6 +402,19 @@ class Alignment:
         found = np.zeros((len(vectors), changed.values.shape[1]), dtype=np.float32)
         found[used] = changed.values
         return found
+
+    def _transformed_words(
+        self, sets: AlignedSets, words: WordStates | None, made_by: str
+    ) -> WordStates | None:
+        """States of words changed as a vector of their item's variety is."""
+        if self.transform is None or words is None:
+            return words
+        ids = tuple(f"{i}:{w}" for i, w in zip(words.item, words.word, strict=True))
+        changed = load_transform(self.transform).transform(
+            Vectors(ids, words.values, made_by),
+            varieties=[sets.items[i].variety for i in words.item],
+        )
+        return replace(words, values=changed.values)
 
     def _signature(
         self, corpus: Corpus, encoder: Encoder, sets: AlignedSets, takes_text: bool

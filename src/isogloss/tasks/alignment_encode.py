@@ -210,7 +210,7 @@ def _encoded(
         return [(places, _states(encoder, [items[i] for i in places], layers))]
     except (AudioError, TextError) as error:
         if len(places) == 1:
-            broken[places[0]] = _reason(error)
+            broken[places[0]] = error.problem
             return []
     # One broken item must not cost the others.
     return [
@@ -240,10 +240,6 @@ def _with_steps(
     for i in set(range(len(places))) - set(full):
         broken[places[i]] = "nothing left of it by the encoder"
     return steps.select(full), [places[i] for i in full]
-
-
-def _reason(error: Exception) -> str:
-    return "recording cannot be used" if isinstance(error, AudioError) else "text cannot be used"
 
 
 def _keep_pooled(

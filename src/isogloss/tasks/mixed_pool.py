@@ -132,6 +132,12 @@ class MixedPool:
         queries, answers = self._sides(corpus, left_out)
         asked = {item.id for item in queries}
         every = {item.id: item for item in (*queries, *answers)}
+        if not every:
+            raise ValueError(
+                f"corpus '{corpus.name}' has no item that can ask"
+                + "".join(f"; {count} with {reason}" for reason, count in left_out.items())
+                + splits_there(corpus.items, self.split)
+            )
         skipped: list[tuple[str, str]] = []
         vectors = vectors_of(
             [as_read(item, hear=self.hear) for item in every.values()],

@@ -105,8 +105,9 @@ class SteeringTask:
     """How a model is steered and judged.
 
     Texts to fit on, to train and to judge the classifier, and prompts are of different splits
-    (train, train, dev, test; items without a split get one by their meaning), so nothing is judged
-    on what it was fitted on.
+    (train, train, dev, test; items without a split get one by their meaning; where a variety has
+    no dev texts, a tenth of the training meanings judges the classifier), so nothing is judged on
+    what it was fitted on.
 
     Attributes:
         source: variety of the prompts.
@@ -246,8 +247,13 @@ class SteeringTask:
         )
 
     def _classifier(self, parts: Mapping[str, Sequence[Item]]) -> VarietyClassifier:
-        chosen = _sample(parts["train"], self.classifier_texts, self.seed, "classifier")
-        judged = _sample(parts["dev"], self.classifier_texts, self.seed, "held out")
+        learnt, held = parts["train"], parts["dev"]
+        if {item.variety for item in learnt} - {item.variety for item in held}:
+            # A corpus without dev texts: a tenth of the training meanings judges in their place.
+            held = [item for item in learnt if _tenth(item) == 0]
+            learnt = [item for item in learnt if _tenth(item) != 0]
+        chosen = _sample(learnt, self.classifier_texts, self.seed, "classifier")
+        judged = _sample(held, self.classifier_texts, self.seed, "held out")
         return fit_variety_classifier(
             [str(item.text) for item in chosen],
             [item.variety for item in chosen],
@@ -366,10 +372,14 @@ def _parts(corpus: Corpus) -> dict[str, list[Item]]:
             continue
         split = item.split
         if split is None:
-            place = zlib.crc32((item.meaning or item.text).encode()) % 10
-            split = {8: "dev", 9: "test"}.get(place, "train")
+            split = {8: "dev", 9: "test"}.get(_tenth(item), "train")
         parts.setdefault(split, []).append(item)
     return parts
+
+
+def _tenth(item: Item) -> int:
+    """0 to 9, the same for all items of a meaning."""
+    return zlib.crc32((item.meaning or str(item.text)).encode()) % 10
 
 
 def _sample(items: Sequence[Item], count: int, seed: int, what: str) -> list[Item]:

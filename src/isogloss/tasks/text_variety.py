@@ -79,7 +79,10 @@ def fit_variety_classifier(
     ]
     missing = sorted(set(names) - {variety for _, variety in judged})
     if missing:
-        raise ValueError(f"no text of '{missing[0]}' is held out to judge the classifier on")
+        raise ValueError(
+            f"no text of '{missing[0]}' is held out to judge the classifier on; give the corpus "
+            "more texts of it, or a split dev"
+        )
     found = pipeline.predict([text for text, _ in judged])
     right = np.array([a == b for a, (_, b) in zip(found, judged, strict=True)])
     truth = np.array([variety for _, variety in judged])
