@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,17 @@ def test_console_script_and_function_agree() -> None:
         pytest.skip(f"isogloss is not installed beside {sys.executable}")
     result = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
     assert result.stdout == f"isogloss {__version__}\n"
+
+
+def test_a_warning_for_users_is_one_line(
+    noun: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    noun.act = lambda args: 0
+    assert main(["try"]) == 0
+    told = warnings.formatwarning(UserWarning("2 words"), UserWarning, "table.py", 3)
+    assert told == "isogloss: warning: 2 words\n"
+    # What programmers are warned of keeps its place.
+    assert "table.py:3" in warnings.formatwarning(
+        DeprecationWarning("old"), DeprecationWarning, "table.py", 3
+    )
