@@ -23,6 +23,7 @@ __all__ = ["write_study_pictures"]
 
 _DPI = 150
 _MOST_NUMBERS = 400
+_MOST_COLUMNS = 24
 
 
 def write_study_pictures(pictures: Sequence[StudyPicture], folder: Path) -> list[Path]:
@@ -45,15 +46,19 @@ def write_study_pictures(pictures: Sequence[StudyPicture], folder: Path) -> list
 
 def _heat(picture: StudyPicture) -> Any:
     values = _array(picture.values)
+    shades = _by_row(values) if picture.by_row else values
+    names = picture.rows, picture.columns
+    if values.shape[1] > _MOST_COLUMNS:
+        # A page scrolls down, not aside.
+        values, shades, names = values.T, shades.T, names[::-1]
     rows, columns = values.shape
     figure = _figure()(
         figsize=(max(4.0, 0.62 * columns + 2.4), max(2.2, 0.34 * rows + 1.4)), layout="constrained"
     )
     axis = figure.subplots()
-    shades = _by_row(values) if picture.by_row else values
     image = axis.imshow(shades, cmap="Blues", aspect="auto")
-    _name_ticks(axis, picture.columns, most_level=6)
-    axis.set_yticks(range(rows), [_plain(r) for r in picture.rows], fontsize=8)
+    _name_ticks(axis, names[1], most_level=6)
+    axis.set_yticks(range(rows), [_plain(r) for r in names[0]], fontsize=8)
     if values.size <= _MOST_NUMBERS:
         low, high = np.nanmin(shades), np.nanmax(shades)
         for (row, column), value in np.ndenumerate(values):

@@ -183,7 +183,7 @@ def _pictures(
     ] if held else []  # fmt: skip
     pictures.append(
         StudyPicture(
-            "measures", "Every measure of every repair (shades within a column)", "heat",
+            "measures", "Measures of every repair (shades within each measure)", "heat",
             tuple(numbers), tuple(row.name for row in rows),
             tuple(tuple(_value(_numbers(row, name)) for row in rows) for name in numbers),
             by_row=True,
