@@ -15,12 +15,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("uroman")
 
+from isogloss.bench.study_pictures import write_study_pictures  # noqa: E402
 from isogloss.bench.study_write import write_study  # noqa: E402
 from isogloss.tasks.study_data import DataChoice  # noqa: E402
 from isogloss.tasks.study_layers import LayersStudy, run_layers  # noqa: E402
 from isogloss.tasks.study_methods import MethodsStudy, run_methods  # noqa: E402
 from isogloss.tasks.study_repairs import RepairsStudy, run_repairs  # noqa: E402
 from isogloss.tasks.study_repairs_table import repairs_report  # noqa: E402
+from isogloss.tasks.study_report import StudyPicture  # noqa: E402
 from isogloss.tasks.study_scripts import ScriptsStudy, run_scripts  # noqa: E402
 
 if TYPE_CHECKING:
@@ -117,6 +119,22 @@ def test_numbers_page_and_pictures_are_written(
     assert all(table.columns[1] in page for table in report.tables)
     assert page.count("data:image/png;base64,") == 2 and "http" not in page.split("</style>")[1]
     assert (tmp_path / "retrieval.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("columns", "taller"), [(20, False), (30, True)])
+def test_a_wide_table_of_measures_is_drawn_downwards(
+    columns: int, taller: bool, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    from PIL import Image
+
+    picture = StudyPicture(
+        "wide", "measures", "heat", ("R@1", "CKA"), tuple(f"c{i}" for i in range(columns)),
+        (tuple(i / 10 for i in range(columns)), (None,) * columns), by_row=True,
+    )  # fmt: skip
+    (path,) = write_study_pictures([picture], tmp_path)
+    with Image.open(path) as drawn:
+        assert (drawn.height > drawn.width) is taller
 
 
 def test_repairs_put_transforms_and_objectives_in_one_table(

@@ -48,8 +48,8 @@ def _heat(picture: StudyPicture) -> Any:
     values = _array(picture.values)
     shades = _by_row(values) if picture.by_row else values
     names = picture.rows, picture.columns
-    if values.shape[1] > _MOST_COLUMNS:
-        # A page scrolls down, not aside.
+    if picture.by_row and values.shape[1] > _MOST_COLUMNS:
+        # A page scrolls down, not aside; and rows of different units have no axis to name.
         values, shades, names = values.T, shades.T, names[::-1]
     rows, columns = values.shape
     figure = _figure()(
