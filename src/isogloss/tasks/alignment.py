@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from isogloss import __version__
-from isogloss.adapt.store import load_transform
 from isogloss.corpora.progress import with_progress
 from isogloss.errors import IsoglossError, MissingExtra, UnknownName
 from isogloss.tasks.alignment_distances import DISTANCES, variety_distances
@@ -36,18 +35,18 @@ from isogloss.tasks.alignment_layer import LayerFound, LayerWork, gradient_rows,
 from isogloss.tasks.alignment_pairs import CcaOptions, make_draws
 from isogloss.tasks.alignment_result import AlignmentResult, AlignmentRow
 from isogloss.tasks.alignment_sets import SETS_BY, AlignedSets, SetsBy, aligned_sets
+from isogloss.tasks.alignment_transform import AppliedTransform
 from isogloss.tasks.alignment_varieties import VarietyOptions
 from isogloss.tasks.alignment_words import ConceptOptions, item_words, read_lexicon
-from isogloss.types import Vectors
 from isogloss.varieties import builtin_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from isogloss.tasks.alignment_encode import EncodedLayers, WordStates
+    from isogloss.tasks.alignment_encode import EncodedLayers
     from isogloss.tasks.alignment_layer import Pairs
     from isogloss.tasks.alignment_words import Doubles
-    from isogloss.types import Corpus, Encoder, FloatArray, Measurement
+    from isogloss.types import Corpus, Encoder, Measurement
 
 __all__ = ["FLOOR_MEASURES", "PAIRS", "Alignment"]
 
@@ -184,7 +183,9 @@ class Alignment:
             corpus, takes_text=takes_text, by=self.by, split=self.split,
             varieties=self.varieties, most=self.items, seed=self.seed,
         )  # fmt: skip
-        self._refuse_fitted(sets)
+        transform = AppliedTransform.of(self.transform)
+        if transform is not None:
+            transform.refuse_fitted(sets)
         notes: dict[str, str] = {}
         found: dict[tuple[str, int], LayerFound] = {}
         rows: list[AlignmentRow] = []
@@ -193,15 +194,22 @@ class Alignment:
         last = sets
         for site in self.sites:
             at_site = at_site_of(encoder, site)
-            layers = self._fitted_layers(at_site, layers_of(at_site, self.layers), notes)
+            layers = layers_of(at_site, self.layers)
+            if transform is not None:
+                layers = transform.layers(
+                    at_site, layers, named=self.layers is not None, pool=self._pool(at_site),
+                    notes=notes,
+                )  # fmt: skip
             encoded = self._encode(at_site, sets, layers)
             last = sets.without(encoded.broken)
             self._check_company(corpus, last)
             work = self._work(last, site, notes, self._distances(last, notes, apart))
             labels |= {layer: layer_label(layer, at_site) for layer in layers}
             for layer in self._bar(layers, f"measuring {site}"):
-                vectors = self._transformed(last, encoded.vectors[layer], at_site.made_by)
-                words = self._transformed_words(last, encoded.words.get(layer), at_site.made_by)
+                vectors, words = encoded.vectors[layer], encoded.words.get(layer)
+                if transform is not None:
+                    vectors = transform.vectors(last, vectors, at_site.made_by)
+                    words = transform.words(last, words, at_site.made_by)
                 one = layer_rows(work, site, layer, vectors, words)
                 found[site, layer] = one
                 rows += one.rows
@@ -219,7 +227,7 @@ class Alignment:
             varieties=_told(last),
             notes=_compressed(notes),
             left_out=last.left_out,
-            signature=self._signature(corpus, encoder, last, takes_text),
+            signature=self._signature(corpus, encoder, last, takes_text, transform),
         )
         result = replace(result, chosen_layer=_chosen(result, self.sites))
         if floor is not None:
@@ -366,58 +374,13 @@ class Alignment:
             work, gradients, {place: row for row, place in enumerate(places)}, gradient_estimates
         )
 
-    def _fitted_layers(
-        self, encoder: Encoder, layers: tuple[int, ...], notes: dict[str, str]
-    ) -> tuple[int, ...]:
-        """With a transform, the layers that it was fitted on; others only when they are named."""
-        if self.transform is None:
-            return layers
-        fitted = load_transform(self.transform).require_fitted().made_by
-        ending = f";pool={self._pool(encoder)}"
-        at_layer = getattr(encoder, "with_layer", lambda _: encoder)
-        own = tuple(layer for layer in layers if at_layer(layer).made_by + ending == fitted)
-        if self.layers is not None and own != layers:
-            notes["transform"] = f"fitted on {fitted}, and applied to other vectors as well"
-        elif self.layers is None and not own:
-            raise IsoglossError(
-                f"the transform was fitted on {fitted}, which none of the layers here is; name "
-                "--layers to apply it all the same"
-            )
-        return layers if self.layers is not None else own
-
-    def _refuse_fitted(self, sets: AlignedSets) -> None:
-        if self.transform is not None:
-            load_transform(self.transform).refuse_fitted(
-                [item.id for item in sets.items], [item.meaning for item in sets.items]
-            )
-
-    def _transformed(self, sets: AlignedSets, vectors: FloatArray, made_by: str) -> FloatArray:
-        if self.transform is None:
-            return vectors
-        used = np.sort(sets.table[sets.table >= 0])
-        changed = load_transform(self.transform).transform(
-            Vectors(tuple(sets.items[i].id for i in used), vectors[used], made_by),
-            varieties=[sets.items[i].variety for i in used],
-        )
-        found = np.zeros((len(vectors), changed.values.shape[1]), dtype=np.float32)
-        found[used] = changed.values
-        return found
-
-    def _transformed_words(
-        self, sets: AlignedSets, words: WordStates | None, made_by: str
-    ) -> WordStates | None:
-        """States of words changed as a vector of their item's variety is."""
-        if self.transform is None or words is None:
-            return words
-        ids = tuple(f"{i}:{w}" for i, w in zip(words.item, words.word, strict=True))
-        changed = load_transform(self.transform).transform(
-            Vectors(ids, words.values, made_by),
-            varieties=[sets.items[i].variety for i in words.item],
-        )
-        return replace(words, values=changed.values)
-
     def _signature(
-        self, corpus: Corpus, encoder: Encoder, sets: AlignedSets, takes_text: bool
+        self,
+        corpus: Corpus,
+        encoder: Encoder,
+        sets: AlignedSets,
+        takes_text: bool,
+        transform: AppliedTransform | None,
     ) -> dict[str, Any]:
         return {
             "task": "alignment",
@@ -436,14 +399,11 @@ class Alignment:
             "cca": {"keep": self.cca.keep, "share": self.cca.share},
             "neighbours": self.neighbours,
             "lexicon": None if self.lexicon is None else self.lexicon.name,
-            "transform": None if self.transform is None else self._transform_name(),
+            "transform": None if transform is None else transform.fitted.signed(),
             "interval": f"{self.bootstrap} resamples of meanings, level {self.level}",
             "seed": self.seed,
             "isogloss": __version__,
         }
-
-    def _transform_name(self) -> str:
-        return "" if self.transform is None else load_transform(self.transform).signed()
 
     def _bar(self, layers: tuple[int, ...], label: str) -> Any:
         return with_progress(layers, label, total=len(layers)) if self.progress else layers
