@@ -14,9 +14,8 @@ from isogloss.cli.adapt_options import (
     share,
     talk_of_left_out,
 )
-from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
-from isogloss.cli.verbs import WrongUsageError, add_verb
+from isogloss.cli.verbs import WrongUsageError, add_verb, at_least
 
 if TYPE_CHECKING:
     from isogloss.adapt.compare import ComparedTransform, Comparison

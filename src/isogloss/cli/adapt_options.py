@@ -1,4 +1,4 @@
-"""What the verbs of `isogloss adapt` share: how they are declared, and which items they take."""
+"""What the verbs of `isogloss adapt` share: how models are encoded, and which items they take."""
 
 from __future__ import annotations
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.adapt_options import comma_numbers
-from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
-from isogloss.cli.verbs import WrongUsageError, add_verb
+from isogloss.cli.verbs import WrongUsageError, add_verb, at_least
 
 if TYPE_CHECKING:
     import argparse

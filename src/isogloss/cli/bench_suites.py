@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
+from isogloss.cli.verbs import at_least
 from isogloss.errors import UnknownName
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the verbs of `isogloss corpus` share: a parser with an example, --json, own varieties."""
+"""What the verbs of `isogloss corpus` share: --json, own varieties."""
 
 from __future__ import annotations
 

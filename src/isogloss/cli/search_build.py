@@ -12,10 +12,9 @@ from isogloss.cli.search_options import (
     index_place,
     talk_of_skipped,
 )
-from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table
 from isogloss.cli.text_options import items_for
-from isogloss.cli.verbs import WrongUsageError
+from isogloss.cli.verbs import WrongUsageError, at_least
 
 if TYPE_CHECKING:
     import argparse

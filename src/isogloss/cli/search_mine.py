@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.search_options import add_index_verb, index_place
-from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
-from isogloss.cli.verbs import WrongUsageError
+from isogloss.cli.verbs import WrongUsageError, at_least
 
 if TYPE_CHECKING:
     import argparse

@@ -1,4 +1,4 @@
-"""What the verbs of `isogloss search` share: how they are declared, filters, names of encoders."""
+"""What the verbs of `isogloss search` share: the index, filters, names of encoders."""
 
 from __future__ import annotations
 

@@ -14,10 +14,9 @@ from isogloss.cli.search_options import (
     printable,
     talk_of_skipped,
 )
-from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
 from isogloss.cli.text_options import items_for, items_of_texts
-from isogloss.cli.verbs import WrongUsageError
+from isogloss.cli.verbs import WrongUsageError, at_least
 
 if TYPE_CHECKING:
     import argparse

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.search_options import add_encoder_options, add_index_verb
-from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, talk
-from isogloss.cli.verbs import WrongUsageError
+from isogloss.cli.verbs import WrongUsageError, at_least
 
 if TYPE_CHECKING:
     from isogloss.search.server.settings import ServeSettings

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.speech_options import at_least, of_manifest
+from isogloss.cli.speech_options import of_manifest
 from isogloss.cli.tables import print_json, print_table, talk
-from isogloss.cli.verbs import WrongUsageError, add_verb
+from isogloss.cli.verbs import WrongUsageError, add_verb, at_least
 
 if TYPE_CHECKING:
     import argparse

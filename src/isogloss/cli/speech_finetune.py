@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.corpus_options import add_table_options, varieties_table
-from isogloss.cli.speech_options import at_least, folder_of, launched_rank, settings_of
+from isogloss.cli.speech_options import folder_of, launched_rank, settings_of
 from isogloss.cli.tables import print_json, print_table, talk
-from isogloss.cli.verbs import WrongUsageError, add_verb
+from isogloss.cli.verbs import WrongUsageError, add_verb, at_least
 
 if TYPE_CHECKING:
     import argparse

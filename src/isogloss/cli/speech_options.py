@@ -1,38 +1,23 @@
-"""What the verbs of `isogloss speech` share: how they are declared and refuse wrong usage."""
+"""What the verbs of `isogloss speech` share: folders, manifests and settings."""
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.verbs import WrongUsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from isogloss.types import Item
 
 __all__ = [
-    "at_least",
     "folder_of",
     "launched_rank",
     "of_manifest",
     "settings_of",
 ]
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """A type of argument: whole numbers from `least` on."""
-
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-        return value
-
-    number.__name__ = "whole number"  # argparse says "invalid whole number value"
-    return number
 
 
 def of_manifest(path: Path, split: str | None) -> list[Item]:

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isogloss.cli.speech_options import at_least, folder_of, of_manifest
+from isogloss.cli.speech_options import folder_of, of_manifest
 from isogloss.cli.tables import print_json, print_table, talk
-from isogloss.cli.verbs import WrongUsageError, add_verb
+from isogloss.cli.verbs import WrongUsageError, add_verb, at_least
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.measure_options import comma_list
-from isogloss.cli.speech_options import at_least
 from isogloss.cli.study_options import add_data_options, add_run_options, choice_of, told
 from isogloss.cli.tables import talk
-from isogloss.cli.verbs import WrongUsageError, add_verb
+from isogloss.cli.verbs import WrongUsageError, add_verb, at_least
 
 if TYPE_CHECKING:
     import argparse

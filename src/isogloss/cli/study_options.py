@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isogloss.cli.measure_options import comma_list
-from isogloss.cli.speech_options import at_least
 from isogloss.cli.tables import print_json, print_table, talk
-from isogloss.cli.verbs import WrongUsageError
+from isogloss.cli.verbs import WrongUsageError, at_least
 
 if TYPE_CHECKING:
     from isogloss.tasks.study_data import DataChoice

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isogloss.cli.corpus_options import add_table_options, varieties_table
-from isogloss.cli.speech_options import at_least, settings_of
+from isogloss.cli.speech_options import settings_of
 from isogloss.cli.tables import print_json, print_table, talk
 from isogloss.cli.text_train_small import SMALL, train_small_kind
-from isogloss.cli.verbs import WrongUsageError, add_verb
+from isogloss.cli.verbs import WrongUsageError, add_verb, at_least
 
 if TYPE_CHECKING:
     import argparse

@@ -1,4 +1,4 @@
-"""How a verb is declared: its parser, with an example, and what wrong usage is."""
+"""How a verb is declared: its parser, with an example, numbers, and what wrong usage is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from isogloss.cli.tables import talk
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["WrongUsageError", "add_verb"]
+__all__ = ["WrongUsageError", "add_verb", "at_least"]
 
 
 class WrongUsageError(Exception):
@@ -50,3 +50,16 @@ def add_verb(
 
     parser.set_defaults(handler=guarded)
     return parser
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A type of argument: whole numbers from `least` on."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    number.__name__ = "whole number"  # argparse says "invalid whole number value"
+    return number
