@@ -83,6 +83,8 @@ def _lines(picture: StudyPicture) -> Any:
             x[there], values[number][there], yerr=_whiskers(picture, number, there), marker="o",
             markersize=4, capsize=2, label=_plain(label), linestyle="-" if number < 10 else "--",
         )  # fmt: skip
+    if (x == np.round(x)).all():
+        axis.locator_params(axis="x", integer=True)  # there is no layer 0.5
     axis.legend(fontsize=8)
     _titles(axis, picture)
     return figure
