@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from isogloss.cli.verbs import at_least
 
+if TYPE_CHECKING:
     from isogloss.tasks.alignment import Alignment
 
 __all__ = ["add_options", "alignment_of", "comma_list"]
@@ -61,7 +61,7 @@ def _add_items(parser: argparse.ArgumentParser) -> None:
     items.add_argument("--varieties", type=comma_list, default=(), metavar="A,B", help="only these")
     items.add_argument("--split", metavar="NAME", help="only items of this split; default all")
     items.add_argument(
-        "--items", type=_least(2), default=400, metavar="N", help="meanings at most; default 400"
+        "--items", type=at_least(2), default=400, metavar="N", help="meanings at most; default 400"
     )
     items.add_argument(
         "--pairs",
@@ -80,21 +80,21 @@ def _add_items(parser: argparse.ArgumentParser) -> None:
 
 def _add_detail(parser: argparse.ArgumentParser) -> None:
     detail = parser.add_argument_group("how exactly")
-    detail.add_argument("--neighbours", type=_least(1), default=4, metavar="K",
+    detail.add_argument("--neighbours", type=at_least(1), default=4, metavar="K",
                         help="of xSIM's margin; default 4")  # fmt: skip
-    detail.add_argument("--cca-keep", type=_least(1), metavar="K",
+    detail.add_argument("--cca-keep", type=at_least(1), metavar="K",
                         help="directions of SVCCA and PWCCA; default by --cca-share")  # fmt: skip
     detail.add_argument("--cca-share", type=float, default=0.99, metavar="S",
                         help="share of the variance they keep; default 0.99")  # fmt: skip
-    detail.add_argument("--clusters", type=_least(1), default=100, metavar="K",
+    detail.add_argument("--clusters", type=at_least(1), default=100, metavar="K",
                         help="concept clusters; default 100")  # fmt: skip
     detail.add_argument("--match", type=float, default=0.5, metavar="S",
                         help="CALIGN: share of types that must be translated; 0.5")  # fmt: skip
     detail.add_argument("--overlap", type=float, default=0.3, metavar="S",
                         help="COLAP: least share of each variety; 0.3")  # fmt: skip
-    detail.add_argument("--words", type=_least(2), default=200, metavar="N",
+    detail.add_argument("--words", type=at_least(2), default=200, metavar="N",
                         help="meanings whose words are measured; default 200")  # fmt: skip
-    detail.add_argument("--gradients", type=_least(2), default=24, metavar="N",
+    detail.add_argument("--gradients", type=at_least(2), default=24, metavar="N",
                         help="meanings whose gradients are taken; default 24")  # fmt: skip
     detail.add_argument(
         "--distances",
@@ -106,7 +106,7 @@ def _add_detail(parser: argparse.ArgumentParser) -> None:
     )
     detail.add_argument("--outlier-z", type=float, default=3.0, metavar="Z",
                         help="at which a dimension stands out; default 3")  # fmt: skip
-    detail.add_argument("--bootstrap", type=_least(0), default=200, metavar="N",
+    detail.add_argument("--bootstrap", type=at_least(0), default=200, metavar="N",
                         help="resamples of every interval; default 200")  # fmt: skip
     detail.add_argument("--seed", type=int, default=0, metavar="N", help="of every random choice")
     detail.add_argument("--memory", type=float, default=4.0, metavar="GIB",
@@ -168,14 +168,3 @@ def _layers(text: str) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"'all' or numbers such as 0,3,6, got '{text}'") from error
-
-
-def _least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-        return value
-
-    number.__name__ = "whole number"  # argparse says "invalid whole number value"
-    return number
