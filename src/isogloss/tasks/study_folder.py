@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from isogloss._files import write_json
+from isogloss._files import sha256_of_file, write_json
 from isogloss.errors import IsoglossError
 from isogloss.training.prepare import claim_folder, recorded
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["SETTINGS", "claim_study", "kept"]
+__all__ = ["SETTINGS", "claim_study", "kept", "weights_of"]
 
 SETTINGS = "study.json"
 """File with what decides the data of a study."""
@@ -62,3 +62,8 @@ def kept(path: Path, key: Mapping[str, Any], make: Callable[[], dict[str, Any]])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"key": own, "value": value})
     return value
+
+
+def weights_of(model: Path) -> list[str]:
+    """Checksums of all files of weights in a model's folder, for the key of what is kept."""
+    return [sha256_of_file(path) for path in sorted(model.glob("*.safetensors"))]

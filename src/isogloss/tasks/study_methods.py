@@ -24,11 +24,11 @@ from isogloss.encoders.pool import words_pool
 from isogloss.encoders.words import words_of
 from isogloss.measures import gold_ranks
 from isogloss.scores import cosine
-from isogloss.tasks.study_data import fit_items, study_texts
-from isogloss.tasks.study_folder import claim_study, kept
-from isogloss.tasks.study_judge import encode_items, judge_items, middle_layer, paired_gain
+from isogloss.tasks.study_data import fit_items
+from isogloss.tasks.study_folder import claim_study, kept, weights_of
+from isogloss.tasks.study_judge import encode_items, judge_items, paired_gain
 from isogloss.tasks.study_report import StudyPicture, StudyReport, StudyTable, mean_range, spread
-from isogloss.tasks.study_start import StartChoice, starts
+from isogloss.tasks.study_start import StartChoice, begin_study
 from isogloss.tasks.study_train import Arm, ArmRun, TrainOptions, train_all
 from isogloss.training.word_links import bare, lexicon_links, same_words
 from isogloss.types import Corpus, Vectors
@@ -130,15 +130,11 @@ def run_methods(
     say = say or (lambda _line: None)
     out = out.resolve()
     with claim_study(out, {"study": "align-methods", **study.data.settings()}):
-        say("reading the texts")
-        texts = study_texts(study.data, out / "texts", progress=not quiet)
-        begun, _ = starts(
-            study.start, texts.learn, study.seeds, out / "arms", study.options,
-            jobs=study.jobs, quiet=quiet, say=say,
+        common = begin_study(
+            study.data, study.start, study.seeds, study.options, out,
+            layer=study.layer, jobs=study.jobs, quiet=quiet, say=say,
         )  # fmt: skip
-        layer = study.layer
-        if layer is None:
-            layer = middle_layer(f"hf:{begun[study.seeds[0]]}") or 0
+        texts, begun, layer = common.texts, common.models, common.layer or 0
         learnt = {seed: fit_items(texts, study.meanings, seed) for seed in study.seeds}
         runs = [
             ArmRun(
@@ -199,7 +195,7 @@ class _Cells:
         """Numbers of a cell, kept."""
         lexicon = self.study.lexicon
         key = {
-            "weights": [sha256_of_file(path) for path in sorted(model.glob("*.safetensors"))],
+            "weights": weights_of(model),
             "layer": self.layer,
             "rotate": None if rotate is None else [rotate, self.spec, self.study.meanings],
             "lexicon": None if lexicon is None else sha256_of_file(lexicon),

@@ -12,16 +12,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from isogloss._files import sha256_of_file
 from isogloss.adapt.registry import make_transform
 from isogloss.corpora.progress import with_progress
 from isogloss.errors import IsoglossError
 from isogloss.tasks.alignment_explain import chosen_measures
-from isogloss.tasks.study_data import fit_items, study_texts
-from isogloss.tasks.study_folder import claim_study, kept
-from isogloss.tasks.study_judge import SHORT_MEASURES, encode_items, judge_items, middle_layer
+from isogloss.tasks.study_data import fit_items
+from isogloss.tasks.study_folder import claim_study, kept, weights_of
+from isogloss.tasks.study_judge import SHORT_MEASURES, encode_items, judge_items
 from isogloss.tasks.study_repair_arms import SHORT_OBJECTIVES, SHORT_TRANSFORMS, repair_arms
-from isogloss.tasks.study_start import StartChoice, starts
+from isogloss.tasks.study_start import StartChoice, begin_study
 from isogloss.tasks.study_train import ArmRun, TrainOptions, train_all
 
 if TYPE_CHECKING:
@@ -156,15 +155,11 @@ def run_repairs(
     say = say or (lambda _line: None)
     out = out.resolve()
     with claim_study(out, {"study": "repairs", **study.data.settings()}):
-        say("reading the texts")
-        texts = study_texts(study.data, out / "texts", progress=not quiet)
-        begun, _ = starts(
-            study.start, texts.learn, study.seeds, out / "arms", study.options,
-            jobs=study.jobs, quiet=quiet, say=say,
+        common = begin_study(
+            study.data, study.start, study.seeds, study.options, out,
+            layer=study.layer, jobs=study.jobs, quiet=quiet, say=say,
         )  # fmt: skip
-        layer = study.layer
-        if layer is None:
-            layer = middle_layer(f"hf:{begun[study.seeds[0]]}")
+        texts, begun, layer = common.texts, common.models, common.layer
         arms = repair_arms(study.objectives, layer=layer or 0)
         runs = [
             ArmRun(
@@ -233,7 +228,7 @@ class _Judge:
 
     def _judged(self, base: str, spec: str | None, seed: int, model: Path) -> dict[str, Any]:
         key = {
-            "weights": [sha256_of_file(path) for path in sorted(model.glob("*.safetensors"))],
+            "weights": weights_of(model),
             "layer": self.layer,
             "pool": self.study.pool,
             "measures": list(self.study.measures),

@@ -17,11 +17,10 @@ import numpy as np
 from isogloss.encoders.item_text import text_of
 from isogloss.measures import gold_ranks, separation_of_table
 from isogloss.scores import cosine
-from isogloss.tasks.study_data import study_texts
-from isogloss.tasks.study_folder import claim_study, kept
-from isogloss.tasks.study_judge import encode_items, middle_layer
+from isogloss.tasks.study_folder import claim_study, kept, weights_of
+from isogloss.tasks.study_judge import encode_items
 from isogloss.tasks.study_report import StudyPicture, StudyReport, StudyTable, mean_range, spread
-from isogloss.tasks.study_start import StartChoice, starts
+from isogloss.tasks.study_start import StartChoice, begin_study
 from isogloss.tasks.study_train import Arm, ArmRun, TrainOptions, train_all, viewer
 from isogloss.types import Vectors
 
@@ -115,15 +114,11 @@ def run_scripts(
     cache = out / "romanised.sqlite"
     settings = {"study": "scripts", "pair": list(study.pair), **study.data.settings()}
     with claim_study(out, settings):
-        say("reading the texts")
-        texts = study_texts(study.data, out / "texts", progress=not quiet)
-        begun, _ = starts(
-            study.start, texts.learn, study.seeds, out / "arms", study.options,
-            jobs=study.jobs, quiet=quiet, say=say,
+        common = begin_study(
+            study.data, study.start, study.seeds, study.options, out,
+            layer=study.layer, jobs=study.jobs, quiet=quiet, say=say,
         )  # fmt: skip
-        layer = study.layer
-        if layer is None:
-            layer = middle_layer(f"hf:{begun[study.seeds[0]]}")
+        texts, begun, layer = common.texts, common.models, common.layer
         if layer is None:
             raise ValueError("the start has no layers to choose from")
         wanted = [
@@ -169,10 +164,8 @@ def _with_views(texts: StudyTexts, view: Callable[[Sequence[str]], list[str]]) -
 def _judged(
     model: Path, items: Sequence[Item], layer: int, path: Path, quiet: bool
 ) -> dict[str, Any]:
-    from isogloss._files import sha256_of_file
-
     key = {
-        "weights": sha256_of_file(next(iter(sorted(model.glob("*.safetensors"))))),
+        "weights": weights_of(model),
         "layer": layer,
         "items": len(items),
     }

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isogloss.errors import IsoglossError
+from isogloss.tasks.study_data import study_texts
+from isogloss.tasks.study_judge import middle_layer
 from isogloss.tasks.study_train import Arm, ArmRun, TrainOptions, train_all
 from isogloss.training.text_config import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from isogloss.training.text_result import TextTrainResult
+    from isogloss.tasks.study_data import DataChoice, StudyTexts
     from isogloss.types import Corpus
 
-__all__ = ["StartChoice", "hf_folder", "starts"]
+__all__ = ["Begun", "StartChoice", "begin_study", "hf_folder"]
 
 _BASE = {"encoder": "mlm", "decoder": "lm"}
 
@@ -65,18 +67,18 @@ def hf_folder(model: str) -> Path:
     return folder.resolve()
 
 
-def starts(
+def _starts(
     choice: StartChoice,
     corpus: Corpus,
     seeds: Sequence[int],
     folder: Path,
     options: TrainOptions,
     *,
-    jobs: int = 1,
-    quiet: bool = True,
-    say: Callable[[str], None] | None = None,
-) -> tuple[dict[int, Path], list[TextTrainResult]]:
-    """The folder of the start for each seed, and what was trained for it.
+    jobs: int,
+    quiet: bool,
+    say: Callable[[str], None],
+) -> dict[int, Path]:
+    """The folder of the start for each seed.
 
     A model that is given serves all seeds; else each seed has a model of its own, so that the
     range over seeds holds what the first training does by chance.
@@ -85,7 +87,7 @@ def starts(
         IsoglossError: the model that is given is none.
     """
     if choice.folder is not None:
-        return dict.fromkeys(seeds, choice.folder), []
+        return dict.fromkeys(seeds, choice.folder)
     arm = Arm("start", (_BASE[choice.shape.kind],), "none", says="trained from nothing")
     # The rate of a new model is not that of the arms.
     own = replace(options, steps=choice.steps, lr=None)
@@ -93,5 +95,49 @@ def starts(
         ArmRun(arm, seed, folder / f"start-{seed}", corpus, own, shape=choice.shape, quiet=quiet)
         for seed in seeds
     ]
-    found = train_all(runs, jobs=jobs, say=say)
-    return {seed: run.folder for seed, run in zip(seeds, runs, strict=True)}, found
+    train_all(runs, jobs=jobs, say=say)
+    return {run.seed: run.folder for run in runs}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """What the arms of a study share.
+
+    Attributes:
+        texts: to learn from and to judge on.
+        models: folder of the start of each seed.
+        layer: that is trained and judged, the middle one unless another was asked for; None where
+            the model has no layers.
+    """
+
+    texts: StudyTexts
+    models: dict[int, Path]
+    layer: int | None
+
+
+def begin_study(
+    data: DataChoice,
+    start: StartChoice,
+    seeds: Sequence[int],
+    options: TrainOptions,
+    out: Path,
+    *,
+    layer: int | None = None,
+    jobs: int = 1,
+    quiet: bool = True,
+    say: Callable[[str], None],
+) -> Begun:
+    """Choose the texts, and train or take the models that the arms start from, all in `out`.
+
+    Raises:
+        IsoglossError: the model that is given is none, or the texts cannot be read.
+        ValueError: no two varieties share meanings.
+    """
+    say("reading the texts")
+    texts = study_texts(data, out / "texts", progress=not quiet)
+    models = _starts(
+        start, texts.learn, seeds, out / "arms", options, jobs=jobs, quiet=quiet, say=say
+    )
+    if layer is None:
+        layer = middle_layer(f"hf:{models[seeds[0]]}")
+    return Begun(texts, models, layer)

@@ -21,7 +21,7 @@ from isogloss.errors import IsoglossError, UnknownName
 from isogloss.llm.hf_causal import load_causal
 from isogloss.llm.hf_files import load_model, load_tokenizer, save_model
 from isogloss.llm.new_tokenizer import train_tokenizer
-from isogloss.tasks.study_folder import claim_study, kept
+from isogloss.tasks.study_folder import claim_study, kept, weights_of
 from isogloss.tasks.study_lines import held_out_texts, text_file
 from isogloss.tasks.study_report import StudyPicture, StudyReport, StudyTable, mean_range, spread
 from isogloss.tasks.study_start import hf_folder
@@ -103,7 +103,7 @@ def run_vocabulary(
     say = say or (lambda _line: None)
     out = out.resolve()
     path, model = text_file(study.corpus), hf_folder(study.model)
-    weights = [sha256_of_file(one) for one in sorted(model.glob("*.safetensors"))]
+    weights = weights_of(model)
     settings = {
         "study": "vocabulary", "text_sha": sha256_of_file(path), "variety": study.variety,
         "texts": study.texts, "judged": study.judged, "model": weights,
