@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from isogloss.adapt.affine import IDENTITY, Affine
 from isogloss.adapt.rows import POOLED, Rows
 from isogloss.adapt.transform import (
@@ -19,6 +17,7 @@ from isogloss.adapt.transform import (
     check_choice,
 )
 from isogloss.errors import IsoglossError, UnknownName
+from isogloss.measures.rows import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from isogloss.adapt.affine import Doubles
 
-__all__ = ["Center", "Identity", "MeanShift", "Unit", "check_unseen", "unit_rows"]
+__all__ = ["Center", "Identity", "MeanShift", "Unit", "check_unseen"]
 
 
 @dataclass(kw_only=True)
@@ -174,13 +173,6 @@ class Unit(FittedTransform):
         """Nothing to take back."""
         if arrays:
             raise IsoglossError(f"unit length learns nothing, the file holds {sorted(arrays)[:3]}")
-
-
-def unit_rows(rows: Doubles) -> Doubles:
-    """`rows` (N, D), each divided by its length; rows of zeros stay."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Doubles = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    return unit
 
 
 def check_unseen(transform: FittedTransform, per: Per, unseen: Unseen) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isogloss.adapt.center import check_unseen, unit_rows
+from isogloss.adapt.center import check_unseen
 from isogloss.adapt.rows import POOLED, Rows
 from isogloss.adapt.transform import (
     PER,
@@ -19,6 +19,7 @@ from isogloss.adapt.transform import (
     unseen_ways,
 )
 from isogloss.adapt.transform import check_choice as _check_choice
+from isogloss.measures.rows import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

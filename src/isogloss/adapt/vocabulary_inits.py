@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from isogloss.adapt.sparsemax import sparsemax
 from isogloss.errors import UnknownName
+from isogloss.measures.rows import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,13 +153,6 @@ def _drawn(old: FloatArray, size: int, seed: int) -> FloatArray:
     return found
 
 
-def _unit(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Rows of length 1; zero rows stay zero."""
-    lengths = np.linalg.norm(values.astype(np.float64), axis=1, keepdims=True)
-    unit: npt.NDArray[np.float64] = values / np.where(lengths > 0, lengths, 1.0)
-    return unit
-
-
 def _by_cosine(
     asked: npt.NDArray[np.float64],
     known: npt.NDArray[np.float64],
@@ -166,7 +160,7 @@ def _by_cosine(
     temperature: float | None,
 ) -> FloatArray:
     """Means of `values` (K, D) weighted by the cosine of `asked` (R, H) with `known` (K, H)."""
-    known, asked = _unit(known), _unit(asked)
+    known, asked = unit_rows(known), unit_rows(asked)
     found = np.zeros((len(asked), values.shape[1]), dtype=np.float32)
     for first in range(0, len(asked), _BLOCK):
         similar = asked[first : first + _BLOCK] @ known.T
@@ -215,7 +209,7 @@ def _unibridge(
     """Fill `values[rest]`; how many tokens by each of the ways."""
     if known.spaces is None:
         raise ValueError("'unibridge' needs static spaces of both vocabularies; name texts")
-    space_old, space_new = (_unit(space) for space in known.spaces)
+    space_old, space_new = (unit_rows(space) for space in known.spaces)
     if len(space_old) != len(old) or len(space_new) != len(values):
         raise ValueError(
             f"static spaces of {len(space_old)} and {len(space_new)} tokens do not fit "
